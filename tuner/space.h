@@ -1,0 +1,39 @@
+/* space.h - a YAML file that names a problem and what to search. (yaml.h holds the reader that manifests share.)
+ *
+ * Loading checks everything that can be known without templates; names of parameters are checked when templates are known
+ * (cand.h). Every error is ERR_INPUT with file:line:column, the line, a caret, and "did you mean" for an unknown key. */
+#ifndef SPACE_H
+#define SPACE_H
+
+#include <stdint.h>
+
+#include "err.h"
+#include "problem.h"
+
+struct space_name { char *name; struct pos at; };
+
+/* A parameter's values: either the manifest's own or narrowed by a space. Integers only. */
+struct space_param { char *name; struct pos at; int n; int64_t *values; struct pos *value_at; };
+
+struct space_rule { char *text; struct pos at; char *why; }; /* why may be NULL in a space */
+
+struct space {
+    char *path, *text;      /* the file's name as given and its whole text: positions borrow both */
+    char digest[65];        /* of what the space means: comments and layout do not count */
+    char *name;
+    struct problem problem;
+    int ntemplates; struct space_name *templates;
+    int nparams;    struct space_param *params;
+    int nrules;     struct space_rule *rules;
+    struct { char strategy[32]; int evaluations; double minutes; uint64_t seed; } search;
+    struct { double atol, rtol; int repeats; } validate;
+    struct { int cold; } measure;
+    struct { double min_gain, hedges_g, alpha, target_us; int sessions; } promote; /* target_us 0: none */
+};
+
+int space_load(struct space *out, const char *path, struct err *e);
+/* As space_load, from memory; path is for messages. */
+int space_parse(struct space *out, const char *text, size_t n, const char *path, struct err *e);
+void space_free(struct space *s);
+
+#endif

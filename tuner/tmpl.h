@@ -1,0 +1,58 @@
+/* tmpl.h - a template: manifest and kernel source, loaded once; rendering touches no file.
+ *
+ * Loading refuses, with a position: unknown keys, a source outside the folder, an #include that is not in the manifest or
+ * not on the closed list, a parameter that the source never mentions, an identifier in an #if that nobody defines. */
+#ifndef TMPL_H
+#define TMPL_H
+
+#include <stdbool.h>
+
+#include "buf.h"
+#include "err.h"
+#include "expr.h"
+#include "problem.h"
+#include "space.h"
+
+struct tmpl_param { struct space_param range; int64_t fallback; char *what; }; /* fallback: the manifest's `default` */
+
+struct tmpl {
+    char *name, *folder, *language, *entry;
+    char digest[65];            /* of manifest and source */
+    int nparams;  struct tmpl_param *params;
+    int nrequires; struct space_rule *requires;
+    int nrules;   struct space_rule *rules;      /* constraints */
+    int nderive;  struct space_rule *derive;     /* why = the derived value's name */
+    struct tmpl_private *priv;  /* yaml and source texts, launch expressions, options */
+};
+
+int tmpl_load(struct tmpl **out, const char *folder, struct err *e);
+void tmpl_free(struct tmpl *t);
+/* Index of a parameter, or -1. */
+int tmpl_param_index(const struct tmpl *t, const char *name);
+
+/* A template bound to a problem and a target: scope with all names set, expressions compiled. Not thread-safe. */
+struct tmpl_bound;
+int tmpl_bind(struct tmpl_bound **out, const struct tmpl *t, const struct problem *p, const struct target *dev, struct err *e);
+void tmpl_bound_free(struct tmpl_bound *b);
+/* Why this template cannot serve here (language, a false `requires`), or NULL when it can. */
+const char *tmpl_unfit(const struct tmpl_bound *b);
+/* The scope, for a space's own constraints. */
+struct expr_scope *tmpl_scope(struct tmpl_bound *b);
+/* Sets parameters (values in manifest order), evaluates derive. -1: an expression could not be evaluated (point excluded,
+ * e says why). */
+int tmpl_set(struct tmpl_bound *b, const int64_t *values, struct err *e);
+/* After tmpl_set: index of the first manifest constraint that is false, -1 when all hold, -2 when one could not be evaluated
+ * (e says which). */
+int tmpl_excluded(struct tmpl_bound *b, struct err *e);
+
+struct rendered {
+    struct buf source;     /* prelude + #line + kernel */
+    struct launch launch;
+    const char *const *options; /* borrowed from the template, NULL-terminated */
+    bool needs_headers;    /* some include is allowed: give the compiler the toolkit's folder */
+};
+/* After tmpl_set. Geometry that is not positive or beyond a device's grid is an error: fate RENDER. */
+int tmpl_render(struct tmpl_bound *b, struct rendered *out, struct err *e);
+void rendered_free(struct rendered *r);
+
+#endif
