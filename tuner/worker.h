@@ -1,0 +1,56 @@
+/* worker.h - child processes that do the risky work, seen from the supervisor (libuv).
+ *
+ * A worker is this program started again as `fatune --worker`, in its own process group, with stdin from /dev/null, its output
+ * drained and capped, and a pipe on descriptor WIRE_FD. It dies with its supervisor. One request is in flight at a time. Every
+ * request has a deadline on the monotonic clock, renewed by each progress message. A worker that misses it, dies, or sends garbage is
+ * gone: its process group is killed (close the pipe, SIGTERM, 0.5 s, SIGKILL, wait up to 10 s). */
+#ifndef WORKER_H
+#define WORKER_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "buf.h"
+#include "err.h"
+
+struct worker_loop; /* event loop, signals, all children */
+struct worker;
+
+int worker_loop_open(struct worker_loop **out, struct err *e);
+/* Stops every child and waits for it. NULL is allowed. */
+void worker_loop_close(struct worker_loop *l);
+/* SIGINT or SIGTERM has arrived: finish what is in hand, commit, leave. A second signal ends the process at once. */
+bool worker_interrupted(const struct worker_loop *l);
+/* Handles events until something happens or wait_s has passed; 0 does not wait. */
+void worker_pump(struct worker_loop *l, double wait_s);
+/* Seconds on the monotonic clock. */
+double worker_now(void);
+
+enum worker_outcome {
+    WORKER_REPLY,      /* *reply is the answer */
+    WORKER_DIED,       /* it ended or sent garbage: words say how */
+    WORKER_HUNG,       /* it missed its deadline and was killed */
+    WORKER_UNKILLABLE, /* it could not even be killed: the device is lost */
+};
+
+/* cache: folder of binaries; the worker's compilers keep their own caches under it. */
+int worker_spawn(struct worker_loop *l, const char *cache, struct worker **out, struct err *e);
+/* Ends it politely, then by force. Frees it; NULL is allowed. */
+void worker_stop(struct worker *w);
+bool worker_alive(const struct worker *w);
+bool worker_busy(const struct worker *w);
+/* How it ended and its last output, for logs; borrowed. */
+const char *worker_words(struct worker *w);
+/* Bytes it has printed; more than the cap (64 KiB) is counted, not kept. */
+size_t worker_printed(const struct worker *w);
+
+/* done is called once, from worker_pump: reply is borrowed, NULL unless WORKER_REPLY. */
+typedef void worker_done(void *ctx, struct worker *w, enum worker_outcome outcome, const json_t *reply);
+/* Takes the reference to request. */
+int worker_request_take(struct worker *w, json_t *request, double deadline_s, worker_done *done, void *ctx, struct err *e);
+/* The same, waiting: the loop goes on turning, so other workers' answers are handled meanwhile. progress (may be NULL) sees each
+ * progress message. *reply: new reference or NULL. */
+enum worker_outcome worker_call_take(struct worker *w, json_t *request, double deadline_s,
+                                     void (*progress)(void *ctx, const json_t *message), void *ctx, json_t **reply);
+
+#endif
