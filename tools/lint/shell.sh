@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Runs shellcheck over every script of the tree.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+command -v shellcheck >/dev/null || { echo "no shellcheck (tools/setup.sh --test)"; exit 77; }
+shopt -s nullglob globstar
+files=(.ci/run tools/**/*.sh tests/*/*.sh)
+shellcheck --severity=warning --shell=bash "${files[@]}" || exit 1
+echo "${#files[@]} scripts"
