@@ -18,27 +18,30 @@ fate      0
 problem   0
 rng       0
 digest    0
-yaml      1
+doc       1
 expr      1
-space     1  expr yaml
-tmpl      1  space expr yaml
+space     1  expr doc
+tmpl      1  space expr doc
 cand      1  space tmpl expr yaml
 stats     1
 search    1  cand space tmpl
 race      1  stats
 verdict   1  stats
-device    2
-health    2
+device    2  cuda_nvml
+health    2  cuda_nvml
+cuda_nvml 2
 cuda      = device
 opencl    = device
 check     2  device
 bench     2  device health
+cache     2  device
 store     2  cand space tmpl verdict
 wire      3
 worker    3  wire
-serve     3  * wire
 target    3  * wire worker
-tune      3  * wire worker target
+serve     3  * wire target
+farm      3  * wire worker
+tune      3  * wire worker target farm
 paths     0
 report    4  store verdict stats space cand tmpl
 command   4  *
@@ -48,7 +51,7 @@ main      4  * command
 
 # library header: pattern of the files that may include it
 LIBRARIES = [
-    (r'yaml\.h$', r'yaml\.c'),
+    (r'yaml\.h$', r'doc\.c'),
     (r'(lua|lualib|lauxlib|luaconf)\.h$', r'expr(_\w+)?\.c'),
     (r'sqlite3\.h$', r'store(_\w+)?\.[ch]'),
     (r'uv\.h$', r'(worker|target|tune)(_\w+)?\.[ch]'),
