@@ -1,9 +1,10 @@
 /* test_rng.c - PCG64 against the reference implementation's vectors; streams, bias and moments. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include <gsl/gsl_cdf.h>
 #include <gsl/gsl_randist.h>
