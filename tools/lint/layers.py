@@ -22,7 +22,7 @@ doc       1
 expr      1
 space     1  expr doc
 tmpl      1  space expr doc
-cand      1  space tmpl expr yaml
+cand      1  space tmpl expr doc
 stats     1
 search    1  cand space tmpl
 race      1  stats

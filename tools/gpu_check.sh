@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Everything that needs a real GPU, in under six minutes, on a machine that has a driver and nothing else.
+#   tools/gpu_check.sh        from the root of a copy of the tree with build-portable/bin (or build/) in it
+# Records go to $OUT, by default results/gpu_check, as few files: summary.txt, steps.log, fatune.db, report files. Ends with 1
+# when a step failed.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+if [ -x build-portable/bin/fatune ]; then
+    bin=$PWD/build-portable/bin tests=$PWD/build-portable/bin
+    # The program looks for templates where an installation has them.
+    mkdir -p build-portable/share/fatune
+    ln -sfn "$PWD/kernel_templates" build-portable/share/fatune/kernel_templates
+elif [ -x build/fatune ]; then
+    bin=$PWD/build tests=$PWD/build/tests
+else
+    echo "tools/gpu_check.sh: no build-portable/bin/fatune; make it with: cmake --preset portable && cmake --build --preset portable" >&2
+    exit 4
+fi
+out=${OUT:-results/gpu_check}
+mkdir -p "$out" || exit 1
+out=$(cd "$out" && pwd)
+# The store's folder also holds the cache of binaries, hundreds of files that nobody needs back: it is a temporary one.
+work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
+: >"$out/steps.log"
+export FATUNE=$bin/fatune FATUNE_STORE=$work/fatune.db SOURCE_DIR=$PWD NO_COLOR=1
+TOTAL_S=${GPU_CHECK_SECONDS:-350} # the whole check; steps get what is left of it
+begin=$SECONDS
+failed=0
+rows=()
+
+# step NAME LIMIT_S COMMAND...: runs it under a limit, its output to NAME.log. 77 is a skip.
+step() {
+    local name=$1 limit=$2 start=$SECONDS left rc word
+    shift 2
+    left=$((TOTAL_S - (SECONDS - begin)))
+    [ "$left" -lt "$limit" ] && limit=$left
+    if [ "$limit" -le 0 ]; then
+        rows+=("$(printf '%-22s %-8s %5s  no time left' "$name" FAILED -)")
+        failed=1
+        return
+    fi
+    echo "== $name (at most $limit s): $*"
+    # A run that is interrupted keeps what it measured; one that does not leave within 10 s more is killed.
+    timeout --signal=INT --kill-after=10 "$limit" "$@" >"$work/$name.log" 2>&1 </dev/null
+    rc=$?
+    case $rc in
+    0) word=ok ;;
+    77) word=skipped ;;
+    124 | 137) word=TIMEOUT failed=1 ;;
+    *) word=FAILED failed=1 ;;
+    esac
+    tail -n 15 "$work/$name.log"
+    { echo "== $name: $word, $((SECONDS - start)) s: $*"; cat "$work/$name.log"; echo; } >>"$out/steps.log"
+    rows+=("$(printf '%-22s %-8s %4ss  %s' "$name" "$word" $((SECONDS - start)) "$(tail -n 1 "$work/$name.log" | tr -d '\r' | cut -c1-100)")")
+}
+
+step nvidia-smi 20 nvidia-smi
+step version 5 "$FATUNE" --version
+step devices 30 "$FATUNE" devices
+step doctor 45 "$FATUNE" doctor
+step cuda-is-there 30 sh -c '"$FATUNE" devices --json | tee /dev/stderr | grep -q "\"driver\": *\"cuda\""'
+shopt -s nullglob
+for test in "$tests"/test_device_cuda* "$tests"/test_cuda_api*; do
+    step "$(basename "$test")" 60 "$test"
+done
+for script in tests/gpu/*.sh; do
+    step "gpu_$(basename "$script" .sh)" 90 bash "$script"
+done
+for space in s512 s512_causal; do
+    if [ -e "spaces/$space.yaml" ]; then
+        step "run_$space" 130 "$FATUNE" run "spaces/$space.yaml" --minutes 1.5
+    else
+        rows+=("$(printf '%-22s %-8s %5s  spaces/%s.yaml is missing' "run_$space" FAILED - "$space")")
+        failed=1
+    fi
+done
+
+step champions 10 "$FATUNE" champion list
+cp "$work"/fatune.db* "$out"/ 2>/dev/null || failed=1
+{
+    printf '%-22s %-8s %5s  %s\n' step result time "last line"
+    printf '%s\n' "${rows[@]}"
+    echo "total $((SECONDS - begin)) s"
+} | tee "$out/summary.txt"
+exit $failed
