@@ -281,14 +281,15 @@ static double overlap_correlation(const double *x, int n, double mean, int k)
     return head > 0.0 && tail > 0.0 ? fabs(cross) / sqrt(head * tail) : 0.0;
 }
 
-/* First lag after which `run` autocorrelations in a row are insignificant; the largest lag looked at when there is none. */
-static int last_significant_lag(const double *x, int n, double mean, int run, int max_lag)
+/* The first of `run` insignificant lags in a row, which is how Patton's code and the packages after it read the rule "after
+ * the last significant lag"; the largest lag looked at when there is no such run. */
+static int first_quiet_lag(const double *x, int n, double mean, int run, int max_lag)
 {
     const double bound = 2.0 * sqrt(log10(n) / n);
     int quiet = 0;
     for (int k = 1; k <= max_lag && k < n; k++) {
         quiet = overlap_correlation(x, n, mean, k) < bound ? quiet + 1 : 0;
-        if (quiet == run) return k - run;
+        if (quiet == run) return k - run + 1;
     }
     return max_lag;
 }
@@ -302,7 +303,7 @@ enum stats_status stats_block_length(const double *x, int n, double *length)
     if (r0 <= 0.0) return STATS_FLAT;
     const int run = (int)fmax(5.0, log10(n));
     const int max_lag = (int)ceil(sqrt(n)) + run;
-    int m = 2 * last_significant_lag(x, n, mean, run, max_lag);
+    int m = 2 * first_quiet_lag(x, n, mean, run, max_lag);
     if (m < 2) m = 2;
     if (m > max_lag) m = max_lag;
     double g = 0.0, spectrum = r0;

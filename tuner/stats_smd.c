@@ -18,8 +18,9 @@ double stats_noncentral_t_cdf(double t, double df, double ncp)
 {
     /* Outside [low, high] the density is below 1e-18 of its peak. */
     const double low = -(6.5 / sqrt(df) + 43.0 / df), high = 6.5 / sqrt(df);
-    /* The step resolves both the density (width 1/sqrt(2 df)) and Phi's rise (width 1/|t|). */
-    const double step = fmin(0.3 / sqrt(df), 0.5 / fmax(1.0, fabs(t)));
+    /* The step resolves the density (width 1/sqrt(2 df)) and Phi's rise (width 1/|t|); 0.15 because exp(-e^(2y)) is
+     * bounded only within pi/4 of the real line. */
+    const double step = fmin(0.15, fmin(0.3 / sqrt(df), 0.5 / fmax(1.0, fabs(t))));
     const double scale = log(2.0) + df / 2.0 * log(df / 2.0) - lgamma(df / 2.0);
     const int n = (int)ceil((high - low) / step);
     const double h = (high - low) / n;
