@@ -32,6 +32,10 @@ enum store_mode { STORE_READ, STORE_WRITE };
 int store_open(struct store **out, const char *path, enum store_mode mode, struct err *e);
 void store_close(struct store *s);
 const char *store_path(const struct store *s);
+/* Copies the store to FILE.snapshot-<UTC>, removes all but the newest `keep` such files, and writes the name to path. A damaged
+ * store is refused with the name of its newest copy. */
+#define STORE_PATH_MAX 4224
+int store_snapshot(struct store *s, int keep, char path[STORE_PATH_MAX], struct err *e);
 
 /* ---- identities; each returns the row's id in *id, creating it when new ---- */
 int store_environment(struct store *s, const char *digest, const json_t *facts, int64_t *id, struct err *e);
@@ -80,6 +84,9 @@ int store_evaluations(struct store *s, int64_t run, int (*f)(void *ctx, const st
 /* The newest evaluation of this candidate in this environment with this cache state of any run; *found. */
 int store_evaluation_known(struct store *s, const char *cand, int64_t environment, const char *track, struct store_evaluation *out, bool *found, struct err *e);
 
+/* The raw samples of one evaluation, malloc'ed; *samples NULL when it has none. Their digest is checked. */
+int store_evaluation_samples(struct store *s, int64_t run, int seq, double **samples, int *n, struct err *e);
+
 /* A candidate's proof at a level ("quick", "full") for one binary: checks need not be repeated on resume. */
 int store_check_put(struct store *s, int64_t run, int64_t candidate, const char *binary, const char *level, enum fate fate, const json_t *report, struct err *e);
 int store_check_get(struct store *s, int64_t run, int64_t candidate, const char *level, enum fate *fate, json_t **report, bool *found, struct err *e);
@@ -100,6 +107,8 @@ int store_trial_find(struct store *s, int64_t run, const char *kind, int64_t a, 
 struct store_quad { struct trial_quad quad; const double *samples; int nsamples; json_t *health; /* borrowed */ };
 int store_session_put(struct store *s, int64_t trial, int session, uint64_t seed, const struct store_quad *quads, int n, const json_t *health, struct err *e);
 int store_trial_get(struct store *s, int64_t trial, struct trial *out, json_t **settings, struct err *e);
+/* Raw samples in the order measured, n of each quad; f's non-zero ends. Their digests are checked (as by store_trial_get). */
+int store_trial_samples(struct store *s, int64_t trial, int (*f)(void *ctx, int session, int quad, const double *samples, int n), void *ctx, struct err *e);
 /* The newest finished trial between two candidates in an environment: `compare --stored`. */
 int store_trial_latest(struct store *s, int64_t a, int64_t b, int64_t environment, int64_t *trial, bool *found, struct err *e);
 

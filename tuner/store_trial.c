@@ -1,0 +1,200 @@
+/* store_trial.c - trials: sessions of quads with their raw samples.
+ *
+ * Invariants: a session is written whole or not at all, and never changes; a trial that is read has had the digests of all
+ * its samples checked; a trial is *finished* when a verdict cites it.
+ *
+ * A session's health may say why the trial is not valid, as {"invalid": "reason"}, and that letters or quads were cut to fit a
+ * time box, as {"boxed": true}; the trial read back says so too. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store_private.h"
+
+int store_trial_begin(struct store *s, int64_t run, const char *kind, int64_t a, int64_t b, const json_t *settings,
+                      int64_t *id, struct err *e)
+{
+    static const char what[] = "begin a trial";
+    char now[32];
+    if (store_writable(s, what, e) != 0) return -1;
+    store_now(now);
+    return store_write(s, id, what, e, "INSERT INTO trial(run, kind, a, b, settings, created) VALUES(?,?,?,?,?,?)",
+                       "ksiijs", run, kind, a, b, settings, now);
+}
+
+static int put_quad(struct store *s, int64_t session, int number, const struct store_quad *q, const char *what,
+                    struct err *e)
+{
+    int64_t id;
+    int rc = store_write(
+        s, &id, what, e,
+        "INSERT INTO quad(session, number, baab, discarded, letter0, letter1, letter2, letter3, sm_mhz, health)"
+        " VALUES(?,?,?,?,?,?,?,?,?,?)",
+        "iiiidddddj", session, (int64_t)number, (int64_t)q->quad.baab, (int64_t)q->quad.discarded, q->quad.letter[0],
+        q->quad.letter[1], q->quad.letter[2], q->quad.letter[3], q->quad.sm_mhz, q->health);
+    return rc != 0 ? rc : store_series_put(s, 0, id, q->samples, q->nsamples, what, e);
+}
+
+int store_session_put(struct store *s, int64_t trial, int session, uint64_t seed, const struct store_quad *quads, int n,
+                      const json_t *health, struct err *e)
+{
+    static const char what[] = "add a session";
+    char now[32], hex[20];
+    int64_t id;
+    if (store_begin(s, what, e) != 0) return -1;
+    store_now(now);
+    snprintf(hex, sizeof hex, "%016llx", (unsigned long long)seed); /* SQLite's integers are signed */
+    int rc = store_write(s, &id, what, e, "INSERT INTO session(trial, number, seed, health, created) VALUES(?,?,?,?,?)",
+                         "iisjs", trial, (int64_t)session, hex, health, now);
+    for (int i = 0; i < n && rc == 0; i++)
+        rc = put_quad(s, id, i, &quads[i], what, e);
+    return store_end(s, rc, what, e);
+}
+
+/* ---- reading ---- */
+
+static int add_quad(struct trial_session *t, const struct trial_quad *q, struct err *e)
+{
+    struct trial_quad *more = realloc(t->quads, ((size_t)t->n + 1) * sizeof *more);
+    if (!more) return err_nomem(e);
+    t->quads = more;
+    t->quads[t->n++] = *q;
+    return 0;
+}
+
+static int read_quads(struct store *s, int64_t session, struct trial_session *t, int *m, const char *what,
+                      struct err *e)
+{
+    sqlite3_stmt *st = NULL;
+    double *samples = NULL;
+    int rc, n;
+    TRY(store_query(s, &st, what, e,
+                    "SELECT id, baab, discarded, letter0, letter1, letter2, letter3, sm_mhz FROM quad WHERE session = ?"
+                    " ORDER BY number",
+                    "i", session));
+    while ((rc = store_step(s, st, what, e)) == 1) {
+        struct trial_quad q = {.baab = sqlite3_column_int(st, 1) != 0, .discarded = sqlite3_column_int(st, 2) != 0};
+        for (int i = 0; i < 4; i++)
+            q.letter[i] =
+                sqlite3_column_type(st, 3 + i) == SQLITE_NULL ? (double)NAN : sqlite3_column_double(st, 3 + i);
+        q.sm_mhz = sqlite3_column_double(st, 7);
+        TRY(store_series_get(s, 0, sqlite3_column_int64(st, 0), &samples, &n, what, e));
+        free(samples);
+        if (n / 4 > *m) *m = n / 4;
+        TRY(add_quad(t, &q, e));
+    }
+out:
+    sqlite3_finalize(st);
+    return rc;
+}
+
+static void take_health(struct trial *t, const json_t *health)
+{
+    const char *invalid = json_string_value(json_object_get(health, "invalid"));
+    if (json_is_true(json_object_get(health, "boxed"))) t->boxed = true;
+    if (!invalid || t->invalid) return;
+    t->invalid = true;
+    snprintf(t->reason, sizeof t->reason, "%s", invalid);
+}
+
+static int read_sessions(struct store *s, int64_t trial, struct trial *out, const char *what, struct err *e)
+{
+    sqlite3_stmt *st = NULL;
+    json_t *health = NULL;
+    int rc;
+    TRY(store_query(s, &st, what, e, "SELECT id, health FROM session WHERE trial = ? ORDER BY number", "i", trial));
+    while ((rc = store_step(s, st, what, e)) == 1) {
+        struct trial_session *more = realloc(out->sessions, ((size_t)out->n + 1) * sizeof *more);
+        if (!more) {
+            rc = err_nomem(e);
+            goto out;
+        }
+        out->sessions = more;
+        out->sessions[out->n] = (struct trial_session){0};
+        TRY(store_json(s, st, 1, &health, what, e));
+        take_health(out, health);
+        json_decref(health);
+        health = NULL;
+        TRY(read_quads(s, sqlite3_column_int64(st, 0), &out->sessions[out->n++], &out->m, what, e));
+    }
+out:
+    json_decref(health);
+    sqlite3_finalize(st);
+    return rc;
+}
+
+int store_trial_get(struct store *s, int64_t trial, struct trial *out, json_t **settings, struct err *e)
+{
+    static const char what[] = "read a trial";
+    sqlite3_stmt *st = NULL;
+    json_t *set = NULL;
+    int rc;
+    *out = (struct trial){0};
+    if (settings) *settings = NULL;
+    TRY(store_query(s, &st, what, e, "SELECT settings FROM trial WHERE id = ?", "i", trial));
+    rc = store_step(s, st, what, e);
+    if (rc == 0) rc = err_set(e, ERR_STORE, "store %.1000s: there is no trial %lld", s->path, (long long)trial);
+    if (rc < 0) goto out;
+    TRY(store_json(s, st, 0, &set, what, e));
+    out->m = (int)json_integer_value(json_object_get(set, "m"));
+    out->boxed = json_is_true(json_object_get(set, "boxed"));
+    TRY(read_sessions(s, trial, out, what, e));
+    if (settings) *settings = json_incref(set);
+out:
+    sqlite3_finalize(st);
+    json_decref(set);
+    if (rc != 0) trial_free(out);
+    return rc;
+}
+
+int store_trial_find(struct store *s, int64_t run, const char *kind, int64_t a, int64_t b, int64_t *id,
+                     json_t **settings, struct trial *kept, bool *found, struct err *e)
+{
+    static const char what[] = "look up a trial";
+    /* A control serves every verdict of its run, so one that is cited already is still of use. */
+    int rc =
+        store_number(s, id, found, what, e,
+                     "SELECT id FROM trial t WHERE run = ?1 AND kind = ?2 AND a = ?3 AND b = ?4 AND"
+                     " (kind = 'aa' OR NOT EXISTS (SELECT 1 FROM verdict WHERE trial = t.id)) ORDER BY id DESC LIMIT 1",
+                     "isii", run, kind, a, b);
+    if (settings) *settings = NULL;
+    *kept = (struct trial){0};
+    if (rc != 0 || !*found) return rc;
+    rc = store_trial_get(s, *id, kept, settings, e);
+    if (rc != 0) *found = false;
+    return rc;
+}
+
+int store_trial_latest(struct store *s, int64_t a, int64_t b, int64_t environment, int64_t *trial, bool *found,
+                       struct err *e)
+{
+    return store_number(
+        s, trial, found, "look up a trial", e,
+        "SELECT t.id FROM trial t JOIN run r ON r.id = t.run WHERE t.kind = 'ab' AND t.a = ? AND t.b = ?"
+        " AND r.environment = ? AND EXISTS (SELECT 1 FROM verdict WHERE trial = t.id) ORDER BY t.id DESC LIMIT 1",
+        "iii", a, b, environment);
+}
+
+int store_trial_samples(struct store *s, int64_t trial,
+                        int (*f)(void *ctx, int session, int quad, const double *samples, int n), void *ctx,
+                        struct err *e)
+{
+    static const char what[] = "read samples";
+    sqlite3_stmt *st = NULL;
+    double *samples = NULL;
+    int rc, n, stop = 0;
+    TRY(store_query(s, &st, what, e,
+                    "SELECT q.id, s.number, q.number FROM session s JOIN quad q ON q.session = s.id WHERE s.trial = ?"
+                    " ORDER BY s.number, q.number",
+                    "i", trial));
+    while (!stop && (rc = store_step(s, st, what, e)) == 1) {
+        TRY(store_series_get(s, 0, sqlite3_column_int64(st, 0), &samples, &n, what, e));
+        stop = f(ctx, sqlite3_column_int(st, 1), sqlite3_column_int(st, 2), samples, n);
+        free(samples);
+    }
+    if (stop) rc = 0;
+out:
+    sqlite3_finalize(st);
+    return rc;
+}
