@@ -3,11 +3,13 @@
  * Each test works in its own folder under /tmp. Faults are real: a child that holds the lock, a child killed with SIGKILL
  * between and inside commits, flipped bits, limits on file and database size, a folder without write permission (as an
  * unprivileged user). */
-#include <cmocka.h>
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include <errno.h>
 #include <fcntl.h>
