@@ -4,8 +4,8 @@
  *       1.5 x the best median.
  *   R2+ rounds of 5, 10, 20, 30 blocks; score = median over this round's blocks of (x - median of the block), x = ln time. Keep
  *       ceil(n/2), never fewer than `keep` (8); what lies within 0.2% of the cut line stays too; a protected candidate (the
- *       champion) is never dropped. The race ends when a round drops nobody and at most `keep` remain, or after the last
- *       round, or when the caller ends it.
+ *       champion) is never dropped. The race ends when such a round drops nobody and at most `keep` remain, when one
+ *       candidate is left, after the last round, or when the caller ends it.
  * Race numbers select and never decide: nothing here reaches verdict. */
 #ifndef RACE_H
 #define RACE_H
@@ -24,10 +24,11 @@ void race_close(struct race *r);
 bool race_next(struct race *r, int *cand, int *block);
 /* The answer to the last race_next; not ok (failed, hung, wrong after timing): the candidate leaves. */
 void race_tell(struct race *r, bool ok, double us);
-/* Ends the race now, in the middle of anything; standings use what is complete. */
+/* Ends the race now, in the middle of anything; standings use what is complete: the running round when it has three blocks,
+ * else the round before together with them (in the very first block: whatever was measured). */
 void race_stop(struct race *r);
 int race_live(const struct race *r);
-int race_round(const struct race *r); /* 0 = screening */
+int race_round(const struct race *r);      /* 0 = screening */
 bool race_new_round(const struct race *r); /* the next race_next opens a round: the caller starts a new worker */
 /* Live candidates, best first, at most max; scores (may be NULL): ln-time relative to the block median. */
 int race_standings(const struct race *r, int *out, double *scores, int max);
