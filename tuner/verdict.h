@@ -4,12 +4,19 @@
  * sees race data: the samples of a trial come from fresh sessions.
  *
  * Letters: A is the standing arm (champion or default), B the candidate. quad value y = (ln b1 + ln b2 - ln a1 - ln a2)/2,
- * session value z = mean of its y, estimate R = exp(mean z): B's time over A's. The unit of replication is the session. */
+ * session value z = mean of its y, estimate R = exp(mean z): B's time over A's. The unit of replication is the session.
+ *
+ * Discarded quads, and quads with a letter that is not a positive finite time, are left out and counted. Outliers are counted and
+ * stay. The order of sessions does not matter. Without any spread between sessions (below 1e-12, the rounding of ln) every interval
+ * and bound is the estimate itself, and the decision stands; without spread inside the sessions g is +-infinity.
+ * Two modes (stats_bimodality) among the letters, each taken relative to the other arm's letters of its quad so that what
+ * both arms share cancels, more than min_gain/2 apart: UNDECIDED, under P6. */
 #ifndef VERDICT_H
 #define VERDICT_H
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "err.h"
 #include "rng.h"
@@ -20,22 +27,30 @@ struct trial_quad {
     double sm_mhz;    /* mean clock around the quad, 0 when unknown */
 };
 
-struct trial_session { int n; struct trial_quad *quads; };
+struct trial_session {
+    int n;
+    struct trial_quad *quads;
+};
 
 struct trial {
-    int n; struct trial_session *sessions; /* owned */
-    int m;                /* samples a letter */
-    bool boxed;           /* quads or letters were cut to fit a time box */
-    bool invalid;         /* a health clause failed: why in reason */
+    int n;
+    struct trial_session *sessions; /* owned */
+    int m;                          /* samples a letter */
+    bool boxed;                     /* quads or letters were cut to fit a time box */
+    bool invalid;                   /* a health clause failed: why in reason */
     char reason[256];
 };
-void trial_free(struct trial *t);
+void trial_free(struct trial *t); /* NULL and twice are fine */
+/* label[i] tells whether quad i, counted over all quads of all sessions, is an outlier: its y lies more than 3.5 modified z
+ * (stats_outliers, pooled) from its session's median. Discarded quads are not. label may be NULL. Count in *count. */
+int trial_outliers(const struct trial *t, bool *label, int *count, struct err *e);
 
 struct verdict_rule {
     double min_gain, hedges_g, alpha; /* alpha one-sided, already divided for the finalists (Holm's smallest) */
     double target_us;                 /* 0: none */
     int min_sessions;                 /* 8 */
-    int resamples;                    /* 9999 */
+    int resamples;                    /* 9999; (resamples + 1) alpha >= 1 */
+    bool control_required;            /* without a control P2 fails; else it passes and says that none was run */
 };
 
 enum verdict_outcome { VERDICT_PROMOTE, VERDICT_KEEP, VERDICT_UNDECIDED, VERDICT_INVALID };
@@ -52,32 +67,55 @@ enum verdict_clause {
 #define X(name, text) VERDICT_##name,
     VERDICT_CLAUSES(X)
 #undef X
-    VERDICT_NCLAUSES
+        VERDICT_NCLAUSES
 };
 
-struct verdict_interval { double low, high; };
+struct verdict_interval {
+    double low, high;
+};
 
 struct verdict {
     enum verdict_outcome outcome;
-    unsigned failed;                       /* bit 1 << clause */
-    char why[VERDICT_NCLAUSES][200];       /* one sentence a clause, with its numbers */
-    int sessions, quads, quads_discarded;
-    double ratio;                          /* exp(mean z): B / A */
-    struct verdict_interval ratio_t, ratio_boot_t, ratio_percentile, ratio_bca; /* two-sided 95%; NAN members when refused */
-    double upper, lower;                   /* decision bounds on ln ratio, one-sided alpha: max and min of t and bootstrap-t */
+    unsigned failed;                 /* bit 1 << clause */
+    char why[VERDICT_NCLAUSES][200]; /* one sentence a clause, with its numbers */
+    char note[400]; /* outliers, drift, a time box: what a reader should know beside the clauses, or "" */
+    int sessions, quads, quads_discarded; /* sessions with a kept quad; all quads */
+    int quads_outlying;                   /* labelled, not deleted */
+    int sessions_drifting;                /* A's letters moved by more than 1% (Theil-Sen slope x length) */
+    double ratio;                         /* exp(mean z): B / A */
+    /* Mean of letter x clock, B / A; NAN unless every kept quad has a clock. The clock is read once a quad, so this weighs
+     * quads differently but cannot see an arm that moves the clock. */
+    double ratio_cycles;
+    /* two-sided 95%; NAN members when refused */
+    struct verdict_interval ratio_t, ratio_boot_t, ratio_percentile, ratio_bca;
+    double upper, lower; /* decision bounds on ln ratio, one-sided alpha: max and min of t and bootstrap-t */
+    /* Of ln letters, positive = B faster. within: over the SD inside (session, arm), pooled. textbook: over the SD of all letters
+     * of an arm, pooled, as if they were independent. dz = -mean z / sd z: another quantity, never called g. */
     double g_within, g_textbook, dz;
-    struct verdict_interval g_ci;          /* bootstrap over sessions, 95% */
+    struct verdict_interval g_ci;                          /* of g_within: percentile bootstrap over sessions, 95% */
+    struct verdict_interval g_textbook_ci;                 /* noncentral t, 95% */
     double mean_a_us, mean_b_us, median_a_us, median_b_us; /* over letters */
-    double aa_ratio; struct verdict_interval aa_ci; bool aa_present; /* the control */
-    double share_faster;                   /* of sessions with z < 0 */
-    int sessions_needed;                   /* when undecided: sessions that would decide at this spread, 0 when it cannot */
+    double upper_b_us;                                     /* of mean_b_us: one-sided 95%, t over session means */
+    bool aa_present;                                       /* was there a control? */
+    double aa_ratio;
+    struct verdict_interval aa_ci; /* 99%, t over sessions */
+    bool bimodal;
+    struct verdict_interval modes; /* B / A in either mode */
+    double mode_share;             /* of the letters in the lower mode */
+    double share_faster;           /* of sessions with z < 0 */
+    /* When undecided: sessions that would decide at this gain and spread with power 90%, at most 1000; 0 when more sessions
+     * are not what is missing. */
+    int sessions_needed;
 };
 
-/* aa may be NULL: then P2 is reported as not run and does not pass silently: the rule's caller says so. */
+/* aa may be NULL: P2's sentence says that the control was not run; rule->control_required tells whether that fails.
+ * INVALID when P1 or P2 fails; else PROMOTE when no clause fails; else KEEP when even `lower` exceeds ln(1 - min_gain): a
+ * gain above min_gain is ruled out; else UNDECIDED. Fails only for a rule out of range (ERR_BUG) or memory. rng is not advanced. */
 int verdict_decide(struct verdict *out, const struct verdict_rule *rule, const struct trial *ab, const struct trial *aa,
                    const struct rng *rng, struct err *e);
 const char *verdict_name(enum verdict_outcome o);
 const char *verdict_clause_name(enum verdict_clause c);
+/* Every number; what is not finite is null. New reference, NULL when out of memory. */
 json_t *verdict_to_json(const struct verdict *v);
 
 #endif
