@@ -32,6 +32,7 @@ health    2  cuda_nvml
 cuda_nvml 2
 cuda      = device
 opencl    = device
+domain    = cand
 check     2  device
 bench     2  device health
 cache     2  device
@@ -66,7 +67,7 @@ LIBRARIES = [
 
 # No clock, no file, no environment, no chance but the stream handed in.
 PURE = r'(verdict|stats|race|search)(_\w+)?\.c'
-IMPURE = (r'\b(clock_gettime|gettimeofday|time|clock|nanosleep|usleep|fopen|open|read|write|getenv|secure_getenv|rand|'
+IMPURE = (r'(?<![\w.>])(clock_gettime|gettimeofday|time|clock|nanosleep|usleep|fopen|open|read|write|getenv|secure_getenv|rand|'
           r'srand|random|drand48|getrandom|arc4random)\s*\(')
 # Below the commands nothing prints or exits. serve is the child's main loop: it alone may end its process, by _exit.
 SPEAKS = r'\b(printf|vprintf|puts|putchar|perror|exit|quick_exit|abort)\s*\(|\b(stdout|stderr)\b'

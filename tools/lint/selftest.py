@@ -42,6 +42,7 @@ class Layers(unittest.TestCase):
         self.refused('verdict.c', 'int x(void)\n{\n    return (int)time(0);\n}\n', 'pure')
         self.refused('bench.c', 'void x(void)\n{\n    printf("a");\n}\n', 'prints')
         self.refused('store.c', 'void x(void)\n{\n    exit(1);\n}\n', 'prints')
+        self.assertEqual(complaints('search.c', 'void x(void)\n{\n    s->strategy->open(s);\n}\n'), [])
         self.assertEqual(complaints('bench.c', '/* printf("a") */ // exit(1)\nconst char *s = "exit(1)";\nvoid x(char *b)\n'
                                     '{\n    snprintf(b, 1, "");\n}\n'), [])
         self.assertEqual(complaints('cmd_run.c', 'void x(void)\n{\n    printf("a");\n}\n'), [])
