@@ -44,7 +44,7 @@ serve     3  * wire target
 farm      3  * wire worker
 tune      3  * wire worker target farm
 paths     0
-report    4  store verdict stats space cand tmpl
+report    4  store verdict stats space cand tmpl tune
 command   4  *
 cmd       4  * command report
 main      4  * command
