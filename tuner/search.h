@@ -13,13 +13,14 @@
 
 #include "cand.h"
 #include "err.h"
+#include "rng.h"
 
 struct search;
 
 struct search_strategy {
     const char *name, *what;
     /* Returns false when it has nothing left to propose. */
-    void *(*open)(struct search *s);
+    void *(*open)(struct search *s); /* NULL: out of memory */
     bool (*ask)(void *state, struct search *s, struct cand *out);
     void (*tell)(void *state, struct search *s, const struct cand *c, bool ok, double us);
     void (*close)(void *state);
@@ -27,7 +28,8 @@ struct search_strategy {
 extern const struct search_strategy *const search_strategies[]; /* NULL-terminated: exhaustive, random, adaptive ones */
 
 /* strategy "auto": exhaustive when the domain is exact and fits the budget, else the adaptive default. The domain must outlive
- * the search. budget: most proposals. */
+ * the search. budget: most proposals. ERR_USAGE for an unknown strategy or one that cannot serve this domain, ERR_INPUT for a
+ * domain without a valid point. */
 int search_open(struct search **out, const char *strategy, struct domain *d, uint64_t seed, int budget, struct err *e);
 void search_close(struct search *s);
 const char *search_strategy_name(const struct search *s); /* what auto became */
@@ -42,5 +44,7 @@ struct rng *search_rng(struct search *s);
 bool search_seen(const struct search *s, const struct cand *c); /* already proposed */
 int search_budget(const struct search *s);
 int search_asked(const struct search *s);
+/* A uniformly drawn point that was not proposed yet; false when none is left, or none can be found (see search.c). */
+bool search_fresh(struct search *s, struct cand *out);
 
 #endif
