@@ -402,8 +402,9 @@ static double decode(enum dtype t, uint16_t h)
 
 struct shape {
     struct problem p;
-    double q_size; /* inputs are uniform in +-q_size (q), +-1 (k, v) */
-    int point[6];  /* BLOCK_M BLOCK_N VEC REGS UNROLL KV_F32 of fa_opencl */
+    double
+        q_size;   /* inputs are uniform in +-q_size (q), +-1 (k, v); 0: equal weights over two adjacent values, a tie */
+    int point[6]; /* BLOCK_M BLOCK_N VEC REGS UNROLL KV_F32 of fa_opencl */
 };
 
 struct tensors {
@@ -460,6 +461,8 @@ static struct tensors host_tensors(const struct shape *s)
             t.in[i][j] = encode(p->dtype, i == 0 ? u * s->q_size : u);
         }
     }
+    for (size_t i = 0; s->q_size == 0 && i < nkv; i++)
+        if (i / (size_t)p->head_dim % 2 == 1) t.in[2][i] = (uint16_t)(t.in[2][i - (size_t)p->head_dim] + 1);
     t.o = calloc(nq, sizeof *t.o);
     t.low = calloc(nq, sizeof *t.low);
     t.lse = calloc(rows, sizeof *t.lse);
@@ -604,8 +607,10 @@ static void check_fa(const struct fixture *f, const struct shape *s)
     const double abs_tol = 1e-6 + 1e-6 * s->q_size * p->head_dim * p->scale;
     const uint16_t *got = o.bytes[ARG_O];
     const float *lse = o.bytes[ARG_LSE];
-    for (size_t i = 0; i < problem_q_elements(p); i++)
+    for (size_t i = 0; i < problem_q_elements(p); i++) {
         close_to("o", i, decode(p->dtype, got[i]), t.o[i], abs_tol, 1.01 * ulp);
+        if (s->q_size == 0) assert_int_equal(got[i], encode(p->dtype, t.o[i]));
+    }
     for (size_t i = 0; i < problem_rows(p); i++) {
         uint32_t bits;
         memcpy(&bits, &lse[i], sizeof bits);
@@ -638,6 +643,7 @@ static void check_reference(const struct fixture *f, const struct shape *s)
         /* Two roundings of one logit may fall apart by an ulp of it; none of the two is wrong. */
         close_to("ref_low", i, (double)low[i], t.low[i], 2 * ulp * (1 + logit / 8), 2 * ulp);
         assert_true((double)low[i] == decode(p->dtype, encode(p->dtype, (double)low[i])));
+        if (s->q_size == 0) assert_true((double)low[i] == t.low[i]);
         off_host = fmax(off_host, fabs(t.low[i] - t.o[i]));
         off_ref = fmax(off_ref, fabs((double)low[i] - (double)ref[i]));
     }
@@ -662,6 +668,8 @@ static const struct shape shapes[] = {
     {{1, 2, 2, 130, 130, 64, F16, MASK_CAUSAL, 0.125, true}, 2, {128, 32, 16, 8, 2, 1}},
     {{1, 1, 1, 1, 1, 16, BF16, MASK_NONE, 1, true}, 2, {128, 16, 1, 16, 2, 1}},
     {{1, 1, 1, 40, 72, 64, F16, MASK_NONE, 1, true}, 600, {16, 32, 4, 8, 1, 1}}, /* logits of 1e4 */
+    {{1, 1, 1, 4, 2, 64, F16, MASK_NONE, 1, true}, 0, {32, 16, 8, 8, 2, 1}},
+    {{1, 1, 1, 4, 2, 64, BF16, MASK_NONE, 1, true}, 0, {32, 16, 8, 8, 2, 1}},
 };
 
 static void test_fa(void **state)
