@@ -1,0 +1,625 @@
+/* test_check.c - on the fake device: a correct kernel passes at both levels in both dtypes and masks; each planted fault
+ * gets its fate, and a text that names the place; the host's arithmetic against exhaustive and hand-made values. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "check.h"
+#include "check_diagnose.h"
+#include "check_host.h"
+#include "check_inputs.h"
+#include "device_fake.h"
+
+#define ARRAY(a) (sizeof(a) / sizeof(a)[0])
+
+static const struct problem small = {.batch = 2,
+                                     .heads = 2,
+                                     .kv_heads = 1,
+                                     .seq_q = 36,
+                                     .seq_kv = 40,
+                                     .head_dim = 16,
+                                     .dtype = DTYPE_F16,
+                                     .mask = MASK_NONE,
+                                     .scale = 0.25,
+                                     .lse = true};
+
+/* ---- the fake device, opened, with a kernel and a reference ---- */
+
+struct bed {
+    struct target t;
+    struct device *d;
+    struct device_kernel *kernel, *reference;
+    struct launch kernel_launch, reference_launch;
+    int steps; /* calls of progress */
+};
+
+static struct device_kernel *load(struct bed *b, const struct problem *p, const char *body, const struct launch *l)
+{
+    struct device_kernel *k = NULL;
+    struct device_binary binary = {0};
+    struct err e = {0};
+    char text[4096];
+    snprintf(text, sizeof text,
+             "#define BATCH %d\n#define HEADS %d\n#define KV_HEADS %d\n#define SEQ_Q %d\n#define SEQ_KV %d\n#define "
+             "HEAD_DIM %d\n"
+             "#define CAUSAL %d\n#define DTYPE_BF16 %d\n#define WRITE_LSE %d\n#define SCALE %.9gf\n#define BLOCK_M 32\n"
+             "#line 1 \"kernel.cu\"\n%s\n",
+             p->batch, p->heads, p->kv_heads, p->seq_q, p->seq_kv, p->head_dim, p->mask == MASK_CAUSAL,
+             p->dtype == DTYPE_BF16, p->lse, p->scale, body);
+    const struct device_source source = {.text = text, .entry = l->entry};
+    assert_int_equal(device_fake.compile(&b->t, &source, &binary, &e), DEVICE_OK);
+    assert_int_equal(device_fake.load(b->d, binary.image.p, binary.image.n, l, &k, &e), DEVICE_OK);
+    device_binary_free(&binary);
+    return k;
+}
+
+static void bed_open(struct bed *b, const struct problem *p, const char *body)
+{
+    struct err e = {0};
+    struct buf note = {0};
+    *b = (struct bed){0};
+    assert_int_equal(device_fake.enumerate(&b->t, 1, &note), 1);
+    buf_free(&note);
+    assert_int_equal(device_fake.open(&b->d, &b->t, &e), DEVICE_OK);
+    b->kernel_launch =
+        (struct launch){.entry = "attention_forward", .nargs = 5, .args = {ARG_Q, ARG_K, ARG_V, ARG_O, ARG_LSE}};
+    b->reference_launch = (struct launch){
+        .entry = "attention_reference", .nargs = 6, .args = {ARG_Q, ARG_K, ARG_V, ARG_REF_O, ARG_LSE, ARG_REF_LOW}};
+    b->kernel = load(b, p, body, &b->kernel_launch);
+    b->reference = load(b, p, "", &b->reference_launch);
+}
+
+static void bed_close(struct bed *b)
+{
+    device_fake.unload(b->d, b->kernel);
+    device_fake.unload(b->d, b->reference);
+    device_fake.close(b->d);
+}
+
+static void count_step(void *ctx, const char *stage)
+{
+    struct bed *b = ctx;
+    assert_non_null(stage);
+    b->steps++;
+}
+
+static const struct check_rule quick = {.level = CHECK_QUICK, .seed = 7, .atol = 1e-2, .rtol = 5e-2, .repeats = 6};
+static const struct check_rule full = {.level = CHECK_FULL, .seed = 7, .atol = 1e-2, .rtol = 5e-2, .repeats = 3};
+
+static enum device_class run(struct bed *b, const struct problem *p, const struct check_rule *rule,
+                             struct check_report *out, struct err *e)
+{
+    const struct check_kernel candidate = {b->kernel, &b->kernel_launch},
+                              reference = {b->reference, &b->reference_launch};
+    return check_run(&device_fake, b->d, p, &candidate, &reference, rule, count_step, b, out, e);
+}
+
+/* The fate of a kernel with this body; report must be freed. */
+static enum fate judge(const struct problem *p, const char *body, const struct check_rule *rule,
+                       struct check_report *out)
+{
+    struct bed b;
+    struct err e = {0};
+    enum device_class cls;
+    bed_open(&b, p, body);
+    cls = run(&b, p, rule, out, &e);
+    if (cls != DEVICE_OK && out->fate != FATE_CRASH) fail_msg("%s: class %d: %s", body, (int)cls, e.text);
+    bed_close(&b);
+    return out->fate;
+}
+
+/* ---- host arithmetic ---- */
+
+static bool is_nan_word(enum dtype d, uint16_t w)
+{
+    uint16_t infinity = d == DTYPE_BF16 ? 0x7f80 : 0x7c00;
+    return (w & 0x7fff) > infinity;
+}
+
+static void round_trip(void **state)
+{
+    (void)state;
+    for (int d = 0; d < 2; d++)
+        for (uint32_t w = 0; w < 65536; w++) {
+            double x = check_decode((enum dtype)d, (uint16_t)w);
+            if (is_nan_word((enum dtype)d, (uint16_t)w)) {
+                assert_true(isnan(x));
+                assert_true(is_nan_word((enum dtype)d, check_encode((enum dtype)d, x)));
+            } else {
+                assert_int_equal(check_encode((enum dtype)d, x), w);
+            }
+        }
+}
+
+/* Between every two neighbours: the midpoint goes to the even one, and what is just beside it to the nearer one. */
+static void rounding(void **state)
+{
+    (void)state;
+    for (int d = 0; d < 2; d++) {
+        uint32_t infinity = d == DTYPE_BF16 ? 0x7f80 : 0x7c00;
+        for (uint32_t w = 0; w + 1 < infinity; w++) {
+            double a = check_decode((enum dtype)d, (uint16_t)w), b = check_decode((enum dtype)d, (uint16_t)(w + 1));
+            double middle = 0.5 * (a + b);
+            assert_int_equal(check_encode((enum dtype)d, middle), w + (w & 1));
+            assert_int_equal(check_encode((enum dtype)d, nextafter(middle, 0)), w);
+            assert_int_equal(check_encode((enum dtype)d, -nextafter(middle, b)), (w + 1) | 0x8000);
+        }
+    }
+}
+
+static void known_words(void **state)
+{
+    static const struct {
+        enum dtype d;
+        double x;
+        uint16_t word;
+    } rows[] = {
+        {DTYPE_F16, 1, 0x3c00},        {DTYPE_F16, -2, 0xc000},        {DTYPE_F16, 65504, 0x7bff},
+        {DTYPE_F16, 65519.99, 0x7bff}, {DTYPE_F16, 65520, 0x7c00},     {DTYPE_F16, 1e300, 0x7c00},
+        {DTYPE_F16, 0x1p-24, 0x0001},  {DTYPE_F16, 0x1p-25, 0x0000},   {DTYPE_F16, 0x1.8p-25, 0x0001},
+        {DTYPE_F16, -0.0, 0x8000},     {DTYPE_F16, 1.0 / 3, 0x3555},   {DTYPE_F16, -INFINITY, 0xfc00},
+        {DTYPE_BF16, 1, 0x3f80},       {DTYPE_BF16, 3.140625, 0x4049}, {DTYPE_BF16, 0x1p-133, 0x0001},
+        {DTYPE_BF16, 1e39, 0x7f80},    {DTYPE_BF16, 1.0 / 3, 0x3eab},  {DTYPE_BF16, 4.9e-324, 0x0000},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY(rows); i++)
+        assert_int_equal(check_encode(rows[i].d, rows[i].x), rows[i].word);
+    for (int d = 0; d < 2; d++)
+        for (int which = 0; which < 2; which++)
+            assert_true(isnan(check_decode((enum dtype)d, check_poison((enum dtype)d, which))));
+}
+
+/* Two keys, two columns, by hand: logits 0 and ln 3 give weights 1/4 and 3/4. */
+static void row_by_hand(void **state)
+{
+    struct problem p = {
+        .batch = 1, .heads = 2, .kv_heads = 1, .seq_q = 2, .seq_kv = 2, .head_dim = 2, .dtype = DTYPE_F16};
+    uint16_t q[8] = {0}, k[4], v[4];
+    double o[2], lse;
+    const double key[4] = {0, 0, 1, 1}, value[4] = {1, -2, 5, 6};
+    (void)state;
+    p.scale = log(3.0) / 2; /* q = (1,1), key 1 = (1,1): q.k = 2 */
+    for (int i = 0; i < 4; i++) {
+        k[i] = check_encode(DTYPE_F16, key[i]);
+        v[i] = check_encode(DTYPE_F16, value[i]);
+    }
+    q[6] = q[7] = check_encode(DTYPE_F16, 1); /* head 1, row 1 */
+    check_row_f64(&p, q, k, v, 3, o, &lse);
+    assert_true(fabs(o[0] - 4) < 1e-12 && fabs(o[1] - 4) < 1e-12);
+    assert_true(fabs(lse - log(4.0)) < 1e-12);
+    check_row_f64(&p, q, k, v, 0, o, &lse); /* q = 0: the mean */
+    assert_true(fabs(o[0] - 3) < 1e-12 && fabs(o[1] - 2) < 1e-12 && fabs(lse - log(2.0)) < 1e-12);
+    p.mask = MASK_CAUSAL; /* row 0 sees key 0 alone */
+    check_row_f64(&p, q, k, v, 0, o, &lse);
+    assert_true(fabs(o[0] - 1) < 1e-12 && fabs(o[1] + 2) < 1e-12 && fabs(lse) < 1e-12);
+    p.seq_kv = 1; /* row 0 sees nothing */
+    check_row_f64(&p, q, k, v, 0, o, &lse);
+    assert_true(o[0] == 0 && o[1] == 0 && isinf(lse) && lse < 0);
+}
+
+/* ---- inputs ---- */
+
+/* Each set is what its name says: seen from the logits of f64. */
+static void input_sets(void **state)
+{
+    struct problem p = small;
+    struct check_inputs plain, in;
+    float *decode = check_decode_table(p.dtype);
+    double o[16], lse;
+    (void)state;
+    assert_non_null(decode);
+    assert_int_equal(check_inputs_init(&plain, &p, NULL), 0);
+    assert_int_equal(check_inputs_init(&in, &p, NULL), 0);
+    check_inputs_plain(&plain, &p, 3);
+    check_inputs_stress(&in, &plain, &p, CHECK_SET_LARGE, 3, decode);
+    check_row_f64(&p, in.q, in.k, in.v, 5, o, &lse);
+    assert_true(lse > 100 && lse < 3000);
+    for (size_t i = 0; i < problem_q_elements(&p); i++)
+        assert_true(fmod((double)decode[in.q[i]], 1) == 0);
+    check_inputs_stress(&in, &plain, &p, CHECK_SET_DOMINANT, 3, decode);
+    check_row_f64(&p, in.q, in.k, in.v, 5, o, &lse);
+    assert_true(lse > 20 && lse < 80);
+    for (enum check_set s = CHECK_SET_GROWING; s <= CHECK_SET_SHRINKING; s++) {
+        struct problem prefix = p;
+        double first, whole;
+        check_inputs_stress(&in, &plain, &p, s, 3, decode);
+        check_row_f64(&p, in.q, in.k, in.v, 5, o, &whole);
+        prefix.batch = 1;
+        prefix.seq_kv = 8; /* the first keys of the first head */
+        check_row_f64(&prefix, in.q, in.k, in.v, 5, o, &first);
+        assert_true(whole < 80);
+        if (s == CHECK_SET_GROWING)
+            assert_true(whole - first > 15);
+        else
+            assert_true(whole - first < 1);
+    }
+    check_inputs_stress(&in, &plain, &p, CHECK_SET_EQUAL, 3, decode);
+    assert_memory_equal(in.k, in.k + 39 * 16, 32);
+    check_inputs_stress(&in, &plain, &p, CHECK_SET_OFFSET, 3, decode);
+    for (size_t i = 0; i < problem_kv_elements(&p); i++)
+        assert_true(fabs((double)decode[in.v[i]] - 100) < 8);
+    check_inputs_free(&plain);
+    check_inputs_free(&in);
+    free(decode);
+}
+
+/* The sums that a law needs are exact in the dtype. */
+static void law_inputs_exact(void **state)
+{
+    (void)state;
+    for (int d = 0; d < 2; d++) {
+        struct problem p = small;
+        struct check_inputs plain, in[3];
+        float *decode;
+        p.dtype = (enum dtype)d;
+        decode = check_decode_table(p.dtype);
+        assert_non_null(decode);
+        assert_int_equal(check_inputs_init(&plain, &p, NULL), 0);
+        check_inputs_plain(&plain, &p, 4);
+        for (int i = 0; i < 3; i++) {
+            assert_int_equal(check_inputs_init(&in[i], &p, NULL), 0);
+            assert_int_equal(check_inputs_law(&in[i], &plain, &p, CHECK_LAW_LINEAR, i, 4, decode, NULL), 0);
+        }
+        for (size_t i = 0; i < problem_kv_elements(&p); i++)
+            assert_true(decode[in[0].v[i]] + decode[in[1].v[i]] == decode[in[2].v[i]]);
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(check_inputs_law(&in[i], &plain, &p, CHECK_LAW_SHIFT, i, 4, decode, NULL), 0);
+        for (size_t i = 0; i < problem_kv_elements(&p); i++)
+            assert_true(fabsf(decode[in[1].k[i]] - decode[in[0].k[i]]) == 8);
+        for (int i = 0; i < 3; i++)
+            check_inputs_free(&in[i]);
+        check_inputs_free(&plain);
+        free(decode);
+    }
+}
+
+/* ---- verdicts ---- */
+
+static void good_kernel_passes(void **state)
+{
+    (void)state;
+    for (int variant = 0; variant < 8; variant++) {
+        struct problem p = small;
+        struct check_report r;
+        struct bed b;
+        struct err e = {0};
+        json_t *sets;
+        p.dtype = (variant & 1) != 0 ? DTYPE_BF16 : DTYPE_F16;
+        p.mask = (variant & 2) != 0 ? MASK_CAUSAL : MASK_NONE;
+        p.lse = (variant & 4) == 0;
+        if (variant == 3) p.seq_q = 61; /* 21 rows of each head see no key; odd sizes */
+        if (variant == 6) p.head_dim = 7;
+        bed_open(&b, &p, "");
+        assert_int_equal(run(&b, &p, &full, &r, &e), DEVICE_OK);
+        if (r.fate != FATE_OK) fail_msg("variant %d: %s: %s", variant, fate_name(r.fate), r.text);
+        assert_string_equal(r.text, "");
+        sets = json_object_get(r.json, "sets");
+        assert_int_equal(json_array_size(sets), CHECK_SET_N);
+        assert_int_equal(json_array_size(json_object_get(r.json, "laws")), CHECK_LAW_N);
+        for (size_t i = 0; i < json_array_size(sets); i++) {
+            const json_t *s = json_array_get(sets, i);
+            assert_true(json_number_value(json_object_get(s, "two_times_ratio")) <= 1);
+            if (i == 0) assert_true(json_number_value(json_object_get(s, "max_abs")) > 0);
+            assert_int_equal(json_array_size(json_object_get(s, "worst")), CHECK_WORST);
+            assert_int_equal(json_object_get(s, "lse_error") != NULL, p.lse);
+        }
+        assert_int_equal(json_integer_value(json_object_get(json_object_get(r.json, "repeats"), "done")), full.repeats);
+        assert_true(b.steps > 20);
+        check_report_free(&r);
+        bed_close(&b);
+    }
+}
+
+/* body, level, fate, words that the text must hold */
+static void faults(void **state)
+{
+    static const struct {
+        const char *body;
+        bool full;
+        enum fate fate;
+        const char *words[3];
+    } rows[] = {
+        {"// fake: wrong", false, FATE_WRONG, {"plain", "batch 0 head 1 row 12 column 0", "a single element"}},
+        {"// fake: nan", false, FATE_WRONG, {"batch 0 head 1 row 12 column 0", "nan", "1 not finite"}},
+        {"// fake: unwritten", false, FATE_WRONG, {"never written", "1152 of 2304", "batch 1 head 0 row 0 column 0"}},
+        {"// fake: readold", false, FATE_WRONG, {"row 12", "nan", "lay in the output before"}},
+        {"// fake: nondet", false, FATE_NONDET, {"batch 0 head 1 row 12 column 0", "differ in 1 of 2304", ""}},
+        {"// fake: nondet 5", false, FATE_NONDET, {"repeats", "in repeat", "differ in 1 of 2304"}},
+        {"// fake: corrupt", false, FATE_CORRUPT, {"past the end of its output o", "0 bytes past its end", "1 of"}},
+        {"// fake: input", false, FATE_CORRUPT, {"changed its input k at element 0", "", ""}},
+        {"// fake: launch", false, FATE_LAUNCH, {"refused", "", ""}},
+        {"// fake: sticky", false, FATE_CRASH, {"ILLEGAL_ADDRESS", "", ""}},
+        {"// fake: badlse", false, FATE_WRONG, {"lse is off", "row 72", ""}},
+        {"// fake: scale 0.675", false, FATE_WRONG, {"scaled", "0.675", ""}},
+        {"// fake: stalerow 17", false, FATE_WRONG, {"row 17", "only row 17", "rows"}},
+        {"// fake: tail 32", false, FATE_WRONG, {"only the tail rows from 32 on", "not a multiple of", ""}},
+        {"// fake: column 3", false, FATE_WRONG, {"only column 3", "column 3:", ""}},
+        {"// fake: nomax", true, FATE_WRONG, {"large_logits", "NaN or infinite", ""}},
+        {"// fake: wrong when BLOCK_M=64", true, FATE_OK, {"", "", ""}},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY(rows); i++) {
+        struct check_report r;
+        enum fate f = judge(&small, rows[i].body, rows[i].full ? &full : &quick, &r);
+        if (f != rows[i].fate)
+            fail_msg("%s: %s, not %s: %s", rows[i].body, fate_name(f), fate_name(rows[i].fate), r.text);
+        for (int w = 0; w < 3; w++)
+            if (strstr(r.text, rows[i].words[w]) == NULL)
+                fail_msg("%s: no `%s` in: %s", rows[i].body, rows[i].words[w], r.text);
+        assert_non_null(r.json);
+        assert_string_equal(json_string_value(json_object_get(r.json, "fate")), fate_name(f));
+        check_report_free(&r);
+    }
+}
+
+/* Within atol and rtol, but far beyond what rounding explains: the two-times rule alone must refuse it. */
+static void two_times_rule(void **state)
+{
+    struct check_report r;
+    struct check_rule loose = quick;
+    (void)state;
+    assert_int_equal(judge(&small, "// fake: scale 1.02", &quick, &r), FATE_WRONG);
+    assert_non_null(strstr(r.text, "two-times rule alone"));
+    check_report_free(&r);
+    loose.atol = 100; /* NaN passes no tolerance */
+    assert_int_equal(judge(&small, "// fake: nan", &loose, &r), FATE_WRONG);
+    check_report_free(&r);
+}
+
+/* Tolerances of a user decide too: correct rounding is not zero. */
+static void user_tolerance(void **state)
+{
+    struct check_report r;
+    struct check_rule strict = quick;
+    (void)state;
+    strict.atol = 1e-6;
+    strict.rtol = 0;
+    assert_int_equal(judge(&small, "", &strict, &r), FATE_WRONG);
+    check_report_free(&r);
+}
+
+/* The nomax kernel is right on plain inputs: only the stress inputs tell. */
+static void stress_is_needed(void **state)
+{
+    struct check_report r;
+    (void)state;
+    assert_int_equal(judge(&small, "// fake: nomax", &quick, &r), FATE_OK);
+    check_report_free(&r);
+}
+
+static void bad_reference_is_an_error(void **state)
+{
+    static const char *const bodies[] = {"// fake: scale 1.01", "// fake: launch", "// fake: badlse",
+                                         "// fake: sticky"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY(bodies); i++) {
+        struct check_report r;
+        struct bed b;
+        struct err e = {0};
+        bed_open(&b, &small, "");
+        device_fake.unload(b.d, b.reference);
+        b.reference = load(&b, &small, bodies[i], &b.reference_launch);
+        assert_int_equal(run(&b, &small, &quick, &r, &e), DEVICE_LOST);
+        assert_int_equal(e.code, ERR_DEVICE);
+        assert_non_null(strstr(e.text, "reference kernel"));
+        assert_null(r.json);
+        bed_close(&b);
+    }
+}
+
+static void lost_device_blames_nobody(void **state)
+{
+    struct check_report r;
+    struct bed b;
+    struct err e = {0};
+    (void)state;
+    bed_open(&b, &small, "// fake: lost");
+    assert_int_equal(run(&b, &small, &quick, &r, &e), DEVICE_LOST);
+    assert_int_equal(r.fate, FATE_OK);
+    assert_int_equal(e.code, ERR_DEVICE);
+    bed_close(&b);
+}
+
+/* Memory of the check itself is not the candidate's. */
+static void out_of_memory_blames_nobody(void **state)
+{
+    struct check_report r;
+    struct bed b;
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(setenv("FATUNE_FAKE_DEVICE", "oom=1", 1), 0);
+    bed_open(&b, &small, "");
+    assert_int_equal(unsetenv("FATUNE_FAKE_DEVICE"), 0);
+    assert_int_equal(run(&b, &small, &quick, &r, &e), DEVICE_LOST);
+    assert_non_null(strstr(e.text, "no device memory"));
+    bed_close(&b);
+}
+
+static void time_box(void **state)
+{
+    struct check_report r;
+    struct check_rule rule = quick;
+    const json_t *repeats;
+    (void)state;
+    rule.repeats = 1000;
+    rule.box_s = 1e-6;
+    assert_int_equal(judge(&small, "", &rule, &r), FATE_OK);
+    repeats = json_object_get(r.json, "repeats");
+    assert_int_equal(json_integer_value(json_object_get(repeats, "wanted")), 1000);
+    assert_int_equal(json_integer_value(json_object_get(repeats, "done")), 2);
+    assert_string_equal(json_string_value(json_object_get(repeats, "why")), "time box");
+    check_report_free(&r);
+}
+
+/* Another seed, other inputs; the same seed, the same numbers. */
+static void seeds(void **state)
+{
+    struct check_report a, b, c;
+    struct check_rule other = quick;
+    double x, y, z;
+    (void)state;
+    other.seed = 8;
+    judge(&small, "", &quick, &a);
+    judge(&small, "", &quick, &b);
+    judge(&small, "", &other, &c);
+    x = json_number_value(json_object_get(json_array_get(json_object_get(a.json, "sets"), 0), "rel_l2"));
+    y = json_number_value(json_object_get(json_array_get(json_object_get(b.json, "sets"), 0), "rel_l2"));
+    z = json_number_value(json_object_get(json_array_get(json_object_get(c.json, "sets"), 0), "rel_l2"));
+    assert_true(x == y && x != z && x > 0);
+    check_report_free(&a);
+    check_report_free(&b);
+    check_report_free(&c);
+}
+
+/* ---- patterns, from planted errors ---- */
+
+static const struct problem wide = {
+    .batch = 2, .heads = 4, .kv_heads = 4, .seq_q = 128, .seq_kv = 128, .head_dim = 32, .dtype = DTYPE_F16, .scale = 1};
+
+static bool in_head(size_t i)
+{
+    return i / (128 * 32) == 5;
+}
+static bool in_tile(size_t i)
+{
+    return i / 32 % 128 / 32 == 1;
+}
+static bool every_eighth(size_t i)
+{
+    return i / 32 % 8 == 3;
+}
+static bool stripe(size_t i)
+{
+    return i % 32 >= 16;
+}
+static bool late_rows(size_t i)
+{
+    return i / 32 % 128 >= 50;
+}
+static bool second_batch(size_t i)
+{
+    return i / (128 * 32) >= 4;
+}
+static bool all(size_t i)
+{
+    return i < SIZE_MAX;
+}
+
+static void patterns(void **state)
+{
+    static const struct {
+        bool (*bad)(size_t i);
+        const char *words;
+    } rows[] = {
+        {in_head, "only head 1 of batch 1"},
+        {in_tile, "inside one tile of 32 rows"},
+        {every_eighth, "index modulo 8 is 3"},
+        {stripe, "stripe of columns 16 to 31"},
+        {late_rows, "only rows 50 to 127"},
+        {second_batch, "only batch 1"},
+        {all, "everywhere"},
+    };
+    size_t n = problem_q_elements(&wide);
+    uint16_t *got = malloc(n * sizeof *got);
+    float *expected = malloc(n * sizeof *expected), *decode = check_decode_table(DTYPE_F16);
+    const struct check_limit limit = {.atol = 1e-2, .rtol = 0, .bound = INFINITY};
+    (void)state;
+    assert_true(got != NULL && expected != NULL && decode != NULL);
+    for (size_t r = 0; r < ARRAY(rows); r++) {
+        struct check_diagnosis d;
+        size_t bad = 0;
+        for (size_t i = 0; i < n; i++) {
+            expected[i] = (float)((double)(i * 7919 % 1000) / 500 - 1);
+            got[i] = check_encode(DTYPE_F16, (double)expected[i] + (rows[r].bad(i) ? 0.5 + (double)(i % 7) : 0));
+            bad += rows[r].bad(i);
+        }
+        assert_int_equal(check_diagnose(&wide, got, expected, &limit, decode, &d, NULL), 0);
+        assert_int_equal(d.bad, bad);
+        assert_true(rows[r].bad(d.first.at));
+        if (strstr(d.pattern, rows[r].words) == NULL) fail_msg("no `%s` in `%s`", rows[r].words, d.pattern);
+    }
+    free(got);
+    free(expected);
+    free(decode);
+}
+
+/* The worst five are sorted, and a NaN comes before any number. */
+static void worst_five(void **state)
+{
+    struct problem p = {
+        .batch = 1, .heads = 1, .kv_heads = 1, .seq_q = 4, .seq_kv = 4, .head_dim = 4, .dtype = DTYPE_BF16};
+    uint16_t got[16];
+    float expected[16] = {0}, *decode = check_decode_table(DTYPE_BF16);
+    struct check_compare c;
+    char place[96];
+    (void)state;
+    assert_non_null(decode);
+    for (int i = 0; i < 16; i++)
+        got[i] = check_encode(DTYPE_BF16, i * 5 % 16);
+    got[9] = 0x7fc0;
+    check_compare(&p, got, expected, NULL, 0.5, 0, decode, &c);
+    assert_int_equal(c.nworst, 5);
+    assert_int_equal(c.nonfinite, 1);
+    assert_int_equal(c.bad, 15);
+    assert_int_equal(c.worst[0].at, 9);
+    assert_true(c.worst[1].got == 15 && c.worst[2].got == 14 && c.worst[3].got == 12 && c.worst[4].got == 11);
+    assert_true(c.max_abs == 15);
+    check_place(&p, 9, place, sizeof place);
+    assert_string_equal(place, "batch 0 head 0 row 2 column 1");
+    free(decode);
+}
+
+/* Fast enough that spaces of the canonical shape can be run through it. */
+static void fake_speed(void **state)
+{
+    struct problem p = {.batch = 1,
+                        .heads = 1,
+                        .kv_heads = 1,
+                        .seq_q = 512,
+                        .seq_kv = 512,
+                        .head_dim = 64,
+                        .dtype = DTYPE_F16,
+                        .scale = 0.125};
+    struct check_report r;
+    struct check_rule rule = quick;
+    (void)state;
+    rule.repeats = 2;
+    assert_int_equal(judge(&p, "", &rule, &r), FATE_OK);
+    assert_true(json_number_value(json_object_get(r.json, "first_run_s")) < 2);
+    check_report_free(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(round_trip),
+        cmocka_unit_test(rounding),
+        cmocka_unit_test(known_words),
+        cmocka_unit_test(row_by_hand),
+        cmocka_unit_test(input_sets),
+        cmocka_unit_test(law_inputs_exact),
+        cmocka_unit_test(good_kernel_passes),
+        cmocka_unit_test(faults),
+        cmocka_unit_test(two_times_rule),
+        cmocka_unit_test(user_tolerance),
+        cmocka_unit_test(stress_is_needed),
+        cmocka_unit_test(bad_reference_is_an_error),
+        cmocka_unit_test(lost_device_blames_nobody),
+        cmocka_unit_test(out_of_memory_blames_nobody),
+        cmocka_unit_test(time_box),
+        cmocka_unit_test(seeds),
+        cmocka_unit_test(patterns),
+        cmocka_unit_test(worst_five),
+        cmocka_unit_test(fake_speed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

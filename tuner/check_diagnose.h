@@ -1,0 +1,55 @@
+/* check_diagnose.h - private to check.c and tests: one output against its reference, in numbers and in words. */
+#ifndef CHECK_DIAGNOSE_H
+#define CHECK_DIAGNOSE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "problem.h"
+
+#define CHECK_WORST 5
+
+struct check_element {
+    size_t at; /* in o */
+    double got, expected;
+};
+
+/* An element is bad when it is not finite, when |got - expected| > atol + rtol |expected|, or > bound. */
+struct check_limit {
+    double atol, rtol, bound;
+};
+
+struct check_compare {
+    size_t n, nonfinite, bad; /* bad by atol and rtol alone */
+    double max_abs, rel_l2;   /* over the finite elements */
+    double max_low;           /* max |low - expected|: the field's yardstick */
+    double max_step;          /* max |(expected + 0.3 - 0.3) - expected|, computed in the dtype */
+    double bound;             /* 2 max_low + 2 max_step: the two-times rule */
+    int nworst;
+    struct check_element worst[CHECK_WORST]; /* by |got - expected|, not-finite ones first */
+};
+
+/* One pass. low may be NULL: then max_low and max_step are 0 and bound is infinite. */
+void check_compare(const struct problem *p, const uint16_t *got, const float *expected, const float *low, double atol,
+                   double rtol, const float *decode, struct check_compare *out);
+
+struct check_diagnosis {
+    size_t bad;
+    struct check_element first;
+    char pattern[256]; /* a clause: "whole rows, all in head 3 of batch 0" */
+};
+
+/* Where the bad elements lie. 0 also when there is none (bad == 0). */
+int check_diagnose(const struct problem *p, const uint16_t *got, const float *expected, const struct check_limit *limit,
+                   const float *decode, struct check_diagnosis *out, struct err *e);
+
+/* "batch 0 head 1 row 3 column 5" */
+void check_place(const struct problem *p, size_t at, char *out, size_t size);
+/* New references, NULL when out of memory. A number that is not finite becomes the string "nan", "inf" or "-inf". */
+json_t *check_number(double x);
+json_t *check_element_json(const struct problem *p, const struct check_element *x);
+
+#endif
