@@ -1,0 +1,98 @@
+/* Monitors of devices that have none, and of the host's CPU. The GPU's is in test_device_cuda.c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "buf.h"
+#include "health.h"
+
+static void assert_unknown(const struct health_reading *r)
+{
+    assert_int_equal(r->sm_mhz, -1);
+    assert_int_equal(r->mem_mhz, -1);
+    assert_int_equal(r->temperature_c, -1);
+    assert_int_equal(r->power_mw, -1);
+    assert_int_equal(r->throttle, -1);
+    assert_int_equal(r->other_processes, -1);
+}
+
+/* A device that no monitor knows: everything unknown, and the note says why. */
+static void no_monitor(void **state)
+{
+    static const char *const drivers[] = {"fake", "cuda", "opencl"};
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct target t = {.index = 0};
+        struct buf note = {0};
+        struct health_reading r;
+        snprintf(t.driver, sizeof t.driver, "%s", drivers[i]);
+        snprintf(t.name, sizeof t.name, "test device");
+        snprintf(t.uuid, sizeof t.uuid, "GPU-00000000-0000-0000-0000-000000000000");
+        struct health *h = health_open(&t, &note);
+        assert_non_null(h);
+        memset(&r, 7, sizeof r);
+        health_read(h, &r);
+        assert_unknown(&r);
+        assert_non_null(strstr(buf_text(&note), "unknown"));
+        assert_int_equal(buf_text(&note)[note.n - 1], '\n');
+        json_t *j = health_environment(h);
+        assert_string_equal(json_string_value(json_object_get(j, "monitor")), "none");
+        assert_int_equal(json_object_size(j), 1);
+        json_decref(j);
+        health_close(h);
+        buf_free(&note);
+        h = health_open(&t, NULL);
+        assert_non_null(h);
+        health_close(h);
+    }
+    health_close(NULL);
+}
+
+static void host_cpu(void **state)
+{
+    struct target t = {.index = 0, .is_host_cpu = true, .driver = "opencl"};
+    struct health_reading r;
+    (void)state;
+    struct health *h = health_open(&t, NULL);
+    assert_non_null(h);
+    health_read(h, &r);
+    assert_true(r.sm_mhz == -1 || (r.sm_mhz > 50 && r.sm_mhz < 20000));
+    r.sm_mhz = -1;
+    assert_unknown(&r);
+    json_t *j = health_environment(h);
+    assert_string_equal(json_string_value(json_object_get(j, "monitor")), "host");
+    assert_true(json_integer_value(json_object_get(j, "cores")) >= 1);
+    assert_true(json_is_string(json_object_get(j, "kernel")));
+    json_decref(j);
+    health_close(h);
+}
+
+static void reading_as_json(void **state)
+{
+    struct health_reading r = {1980, 3201, 41, 569000, 0x4, -1};
+    (void)state;
+    json_t *j = health_to_json(&r);
+    assert_int_equal(json_integer_value(json_object_get(j, "sm_mhz")), 1980);
+    assert_int_equal(json_integer_value(json_object_get(j, "mem_mhz")), 3201);
+    assert_int_equal(json_integer_value(json_object_get(j, "temperature_c")), 41);
+    assert_int_equal(json_integer_value(json_object_get(j, "power_mw")), 569000);
+    assert_int_equal(json_integer_value(json_object_get(j, "throttle")), 4);
+    assert_int_equal(json_integer_value(json_object_get(j, "other_processes")), -1);
+    json_decref(j);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_monitor),
+        cmocka_unit_test(host_cpu),
+        cmocka_unit_test(reading_as_json),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

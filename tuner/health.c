@@ -1,0 +1,283 @@
+/* One open monitor has one of three sources: NVML for a CUDA device, the host's /sys and /proc for a device that is the
+ * host's CPU, or none. Each quantity that a source does not give stays unknown (-1 in a reading, absent in the
+ * environment).
+ *
+ * Other processes: NVML lists process ids of the initial namespace. There, every id but ours counts. Elsewhere (a
+ * container) ids may be hidden or foreign, so the list is believed only when our own id is on it. */
+#include "health.h"
+
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "buf.h"
+#include "cuda_nvml.h"
+
+enum source { SOURCE_NONE, SOURCE_NVML, SOURCE_HOST };
+enum { PROCESSES_MAX = 128 };
+
+struct health {
+    enum source source;
+    struct cuda_nvml nvml;
+    cuda_nvml_device device; /* what was asked for, maybe a MIG slice */
+    cuda_nvml_device board;  /* the whole device: clocks and power belong to it */
+    bool initial_namespace;
+    double load_average; /* of the host when opened; -1 unknown */
+};
+
+/* ---- host ---- */
+
+static int mean_cpu_mhz(void)
+{
+    glob_t g = {0};
+    double sum = 0;
+    int n = 0;
+    if (glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq", GLOB_NOSORT, NULL, &g) == 0)
+        for (size_t i = 0; i < g.gl_pathc; i++) {
+            FILE *f = fopen(g.gl_pathv[i], "re");
+            double khz;
+            if (!f) continue;
+            if (fscanf(f, "%lf", &khz) == 1 && khz > 0) {
+                sum += khz / 1e3;
+                n++;
+            }
+            fclose(f);
+        }
+    globfree(&g);
+    return n > 0 ? (int)(sum / n + 0.5) : -1;
+}
+
+/* The first "model name" of /proc/cpuinfo; false when there is none. */
+static bool cpu_model(char *out, size_t size)
+{
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    char line[512];
+    bool found = false;
+    if (!f) return false;
+    while (!found && fgets(line, sizeof line, f)) {
+        const char *value = strncmp(line, "model name", 10) == 0 ? strchr(line, ':') : NULL;
+        if (!value) continue;
+        value += 1 + strspn(value + 1, " \t");
+        snprintf(out, size, "%.*s", (int)strcspn(value, "\n"), value);
+        found = true;
+    }
+    fclose(f);
+    return found;
+}
+
+static bool first_line(char *out, size_t size, const char *path)
+{
+    FILE *f = fopen(path, "re");
+    if (!f) return false;
+    bool ok = fgets(out, (int)size, f) != NULL;
+    fclose(f);
+    if (ok) out[strcspn(out, "\n")] = '\0';
+    return ok;
+}
+
+/* ---- open ---- */
+
+/* The kernel gives the initial process-id namespace a fixed number (PROC_PID_INIT_INO). */
+static bool in_initial_namespace(void)
+{
+    char link[64];
+    ssize_t n = readlink("/proc/self/ns/pid", link, sizeof link - 1);
+    if (n <= 0) return false;
+    link[n] = '\0';
+    return strcmp(link, "pid:[4026531836]") == 0;
+}
+
+static bool open_nvml(struct health *h, const struct target *t, struct buf *note)
+{
+    if (!cuda_nvml_open(&h->nvml, note)) return false;
+    int rc = -1;
+    if (t->uuid[0]) {
+        if (h->nvml.by_uuid) rc = h->nvml.by_uuid(t->uuid, &h->device);
+    } else if (h->nvml.by_index && t->index >= 0)
+        rc = h->nvml.by_index((unsigned)t->index, &h->device);
+    if (rc != CUDA_NVML_OK) {
+        if (note)
+            buf_printf(
+                note,
+                "clocks, power and temperature of %s are unknown: NVML does not know the device (nvmlReturn_t %d)\n",
+                t->uuid[0] ? t->uuid : t->name, rc);
+        cuda_nvml_close(&h->nvml);
+        return false;
+    }
+    h->board = h->device;
+    cuda_nvml_device parent;
+    if (strncmp(t->uuid, "MIG-", 4) == 0 && h->nvml.parent && h->nvml.parent(h->device, &parent) == CUDA_NVML_OK)
+        h->board = parent;
+    return true;
+}
+
+struct health *health_open(const struct target *t, struct buf *note)
+{
+    struct health *h = calloc(1, sizeof *h);
+    if (!h) return NULL;
+    double load;
+    h->load_average = getloadavg(&load, 1) == 1 ? load : -1;
+    h->initial_namespace = in_initial_namespace();
+    if (strcmp(t->driver, "cuda") == 0) {
+        if (open_nvml(h, t, note)) h->source = SOURCE_NVML;
+    } else if (t->is_host_cpu && strcmp(t->driver, "fake") != 0)
+        h->source = SOURCE_HOST;
+    else if (note)
+        buf_printf(note, "clocks, power and temperature of %s are unknown: no monitor for driver '%s'\n", t->name,
+                   t->driver);
+    return h;
+}
+
+void health_close(struct health *h)
+{
+    if (!h) return;
+    if (h->source == SOURCE_NVML) cuda_nvml_close(&h->nvml);
+    free(h);
+}
+
+/* ---- readings ---- */
+
+static int number(int rc, unsigned value)
+{
+    return rc == CUDA_NVML_OK && value <= 0x7fffffffu ? (int)value : -1;
+}
+
+static int other_processes(const struct health *h)
+{
+    /* Room beyond what is announced, should a driver write longer records than this layout's. */
+    struct cuda_nvml_process list[2 * PROCESSES_MAX];
+    unsigned n = PROCESSES_MAX, own = (unsigned)getpid();
+    if (!h->nvml.processes) return -1;
+    int rc = h->nvml.processes(h->device, &n, list);
+    if (rc == CUDA_NVML_MORE) return h->initial_namespace ? PROCESSES_MAX : -1; /* at least so many */
+    if (rc != CUDA_NVML_OK || n > PROCESSES_MAX) return -1;
+    bool seen = false;
+    for (unsigned i = 0; i < n; i++)
+        seen = seen || list[i].pid == own;
+    if (!seen && !h->initial_namespace) return -1;
+    return (int)n - (seen ? 1 : 0);
+}
+
+static int64_t throttle(const struct health *h)
+{
+    unsigned long long reasons = 0;
+    int rc = -1;
+    if (h->nvml.reasons) rc = h->nvml.reasons(h->board, &reasons);
+    if (rc != CUDA_NVML_OK && h->nvml.reasons_old) rc = h->nvml.reasons_old(h->board, &reasons);
+    return rc == CUDA_NVML_OK ? (int64_t)(reasons & 0x7fffffffffffffffULL) : -1;
+}
+
+void health_read(struct health *h, struct health_reading *out)
+{
+    *out = (struct health_reading){-1, -1, -1, -1, -1, -1};
+    if (h->source == SOURCE_HOST) out->sm_mhz = mean_cpu_mhz();
+    if (h->source != SOURCE_NVML) return;
+    const struct cuda_nvml *m = &h->nvml;
+    unsigned v = 0;
+    if (m->clock) out->sm_mhz = number(m->clock(h->board, CUDA_NVML_CLOCK_SM, &v), v);
+    if (m->clock) out->mem_mhz = number(m->clock(h->board, CUDA_NVML_CLOCK_MEM, &v), v);
+    if (m->temperature) out->temperature_c = number(m->temperature(h->board, 0, &v), v);
+    if (m->power) out->power_mw = number(m->power(h->board, &v), v);
+    out->throttle = throttle(h);
+    out->other_processes = other_processes(h);
+}
+
+json_t *health_to_json(const struct health_reading *r)
+{
+    return json_pack("{s:i, s:i, s:i, s:i, s:I, s:i}", "sm_mhz", r->sm_mhz, "mem_mhz", r->mem_mhz, "temperature_c",
+                     r->temperature_c, "power_mw", r->power_mw, "throttle", (json_int_t)r->throttle, "other_processes",
+                     r->other_processes);
+}
+
+/* ---- environment ---- */
+
+/* Both consume the value; a failure shows in *failed. */
+static void put(json_t *j, const char *key, json_t *value, bool *failed)
+{
+    if (!value || json_object_set_new(j, key, value) != 0) *failed = true;
+}
+
+static void put_text(json_t *j, const char *key, const char *text, bool *failed)
+{
+    json_t *value = json_string(text);
+    if (!value) value = json_string("(not UTF-8)");
+    put(j, key, value, failed);
+}
+
+static void put_numbers(json_t *j, const struct health *h, bool *failed)
+{
+    const struct cuda_nvml *m = &h->nvml;
+    unsigned v = 0, pending = 0;
+    int on = 0, later = 0;
+    if (m->max_clock && m->max_clock(h->board, CUDA_NVML_CLOCK_SM, &v) == CUDA_NVML_OK)
+        put(j, "max_sm_mhz", json_integer(v), failed);
+    if (m->max_clock && m->max_clock(h->board, CUDA_NVML_CLOCK_MEM, &v) == CUDA_NVML_OK)
+        put(j, "max_mem_mhz", json_integer(v), failed);
+    if (m->power_limit && m->power_limit(h->board, &v) == CUDA_NVML_OK)
+        put(j, "power_limit_mw", json_integer(v), failed);
+    if (m->power_default && m->power_default(h->board, &v) == CUDA_NVML_OK)
+        put(j, "power_limit_default_mw", json_integer(v), failed);
+    if (m->ecc && m->ecc(h->board, &on, &later) == CUDA_NVML_OK) put(j, "ecc", json_boolean(on), failed);
+    if (m->mig && m->mig(h->board, &v, &pending) == CUDA_NVML_OK) put(j, "mig", json_boolean(v), failed);
+    if (m->persistence && m->persistence(h->board, &on) == CUDA_NVML_OK)
+        put(j, "persistence", json_boolean(on), failed);
+    if (m->compute_mode && m->compute_mode(h->board, &on) == CUDA_NVML_OK) {
+        static const char *const modes[] = {"default", "exclusive thread", "prohibited", "exclusive process"};
+        if (on >= 0 && on < 4) put_text(j, "compute_mode", modes[on], failed);
+    }
+}
+
+/* MPS shares the device between clients; its control daemon leaves a pipe folder. */
+static void put_mps(json_t *j, const struct health *h, bool *failed)
+{
+    struct cuda_nvml_process list[2 * PROCESSES_MAX];
+    unsigned n = PROCESSES_MAX;
+    const char *dir = getenv("CUDA_MPS_PIPE_DIRECTORY");
+    char path[4096];
+    snprintf(path, sizeof path, "%s/control", dir && *dir ? dir : "/tmp/nvidia-mps");
+    put(j, "mps_control", json_boolean(access(path, F_OK) == 0), failed);
+    if (!h->nvml.mps_processes) return;
+    int rc = h->nvml.mps_processes(h->board, &n, list);
+    if (rc == CUDA_NVML_OK || rc == CUDA_NVML_MORE) put(j, "mps_clients", json_integer(n), failed);
+}
+
+static void put_nvml(json_t *j, const struct health *h, bool *failed)
+{
+    const struct cuda_nvml *m = &h->nvml;
+    char text[128] = "";
+    if (m->driver_version && m->driver_version(text, sizeof text) == CUDA_NVML_OK) put_text(j, "driver", text, failed);
+    if (m->vbios && m->vbios(h->board, text, sizeof text) == CUDA_NVML_OK) put_text(j, "vbios", text, failed);
+    put_numbers(j, h, failed);
+    put_mps(j, h, failed);
+    put(j, "sees_all_processes", json_boolean(h->initial_namespace), failed);
+}
+
+static void put_host(json_t *j, const struct health *h, bool *failed)
+{
+    char text[512];
+    struct utsname system;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (cpu_model(text, sizeof text)) put_text(j, "cpu", text, failed);
+    if (cores > 0) put(j, "cores", json_integer(cores), failed);
+    if (first_line(text, sizeof text, "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"))
+        put_text(j, "governor", text, failed);
+    if (uname(&system) == 0) put_text(j, "kernel", system.release, failed);
+    if (h->load_average >= 0) put(j, "load_average", json_real(h->load_average), failed);
+}
+
+json_t *health_environment(struct health *h)
+{
+    static const char *const names[] = {"none", "nvml", "host"};
+    json_t *j = json_object();
+    bool failed = false;
+    if (!j) return NULL;
+    put_text(j, "monitor", names[h->source], &failed);
+    if (h->source == SOURCE_NVML) put_nvml(j, h, &failed);
+    if (h->source == SOURCE_HOST) put_host(j, h, &failed);
+    if (!failed) return j;
+    json_decref(j);
+    return NULL;
+}
