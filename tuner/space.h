@@ -1,4 +1,4 @@
-/* space.h - a YAML file that names a problem and what to search. (yaml.h holds the reader that manifests share.)
+/* space.h - a YAML file that names a problem and what to search. (doc.h is the reader that manifests share.)
  *
  * Loading checks everything that can be known without templates; names of parameters are checked when templates are known
  * (cand.h). Every error is ERR_INPUT with file:line:column, the line, a caret, and "did you mean" for an unknown key. */

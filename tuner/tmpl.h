@@ -30,11 +30,12 @@ void tmpl_free(struct tmpl *t);
 /* Index of a parameter, or -1. */
 int tmpl_param_index(const struct tmpl *t, const char *name);
 
-/* A template bound to a problem and a target: scope with all names set, expressions compiled. Not thread-safe. */
+/* A template bound to a problem and a target: scope with all names set, expressions compiled. Not thread-safe. A derived value
+ * or constraint that names no parameter and cannot be evaluated is an error here, with its position. */
 struct tmpl_bound;
 int tmpl_bind(struct tmpl_bound **out, const struct tmpl *t, const struct problem *p, const struct target *dev, struct err *e);
 void tmpl_bound_free(struct tmpl_bound *b);
-/* Why this template cannot serve here (language, a false `requires`), or NULL when it can. */
+/* Why this template cannot serve here (language, no lse, a false `requires`), or NULL when it can. */
 const char *tmpl_unfit(const struct tmpl_bound *b);
 /* The scope, for a space's own constraints. */
 struct expr_scope *tmpl_scope(struct tmpl_bound *b);
@@ -44,6 +45,18 @@ int tmpl_set(struct tmpl_bound *b, const int64_t *values, struct err *e);
 /* After tmpl_set: index of the first manifest constraint that is false, -1 when all hold, -2 when one could not be evaluated
  * (e says which). */
 int tmpl_excluded(struct tmpl_bound *b, struct err *e);
+
+/* The same bit by bit, for enumeration. A step is a derived value or a constraint, the space's included; its level is the
+ * last parameter (in manifest order) that it depends on, -1 when on none. */
+struct tmpl_step { const struct space_rule *rule; bool derive; int level; };
+/* Adds a constraint of the space, all of whose names the scope knows; the rule is borrowed. */
+int tmpl_add_rule(struct tmpl_bound *b, const struct space_rule *r, struct err *e);
+int tmpl_nsteps(const struct tmpl_bound *b);
+struct tmpl_step tmpl_step(const struct tmpl_bound *b, int i);
+/* Sets parameter `level` and evaluates the steps of that level, when 0..level-1 are placed and hold; level -1 evaluates those
+ * that depend on none. Returns -1 when all hold, else the step that excludes every point with these values: *failed when it
+ * could not be evaluated. why may be NULL. */
+int tmpl_place(struct tmpl_bound *b, int level, int64_t value, bool *failed, struct err *why);
 
 struct rendered {
     struct buf source;     /* prelude + #line + kernel */

@@ -1,0 +1,232 @@
+/* fatune space: what a space means on one device, before anything runs: points, what excludes how many of them, and why. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cand.h"
+#include "command.h"
+#include "paths.h"
+#include "target.h"
+
+struct options {
+    const char *device, *arch, *templates;
+    bool json;
+    int list;
+};
+
+struct view {
+    const struct options *o;
+    const char *path;
+    struct space space;
+    struct target target;
+    struct domain *d;
+    uint64_t valid;
+    bool exact;
+    const struct domain_exclusion *x;
+    int nx;
+};
+
+/* What the exclusions of a template leave. */
+static uint64_t valid_of(const struct view *v, int tmpl)
+{
+    uint64_t n = domain_product(v->d, tmpl);
+
+    for (int i = 0; i < v->nx; i++)
+        if (v->x[i].tmpl == tmpl) n -= v->x[i].points < n ? v->x[i].points : n;
+    return n;
+}
+
+static void print_head(const struct view *v)
+{
+    char text[160], device[64];
+
+    problem_text(&v->space.problem, text, sizeof text);
+    target_text(&v->target, device, sizeof device);
+    printf("space      %s (%s)\nproblem    %s\n", v->space.name, v->path, text);
+    if (v->target.index < 0)
+        printf("device     none, planned for %s\n", v->target.arch);
+    else
+        printf("device     %s %s%s%s%s\n", device, v->target.name, v->target.arch[0] ? " (" : "", v->target.arch,
+               v->target.arch[0] ? ")" : "");
+    printf("budget     %d evaluations or %g minutes, strategy %s, seed %" PRIu64 "\n", v->space.search.evaluations,
+           v->space.search.minutes, v->space.search.strategy, v->space.search.seed);
+}
+
+static void print_ranges(const struct view *v, int i)
+{
+    const struct tmpl *t = domain_template(v->d, i);
+
+    for (int k = 0; k < t->nparams; k++) {
+        struct buf values = {0};
+        for (int j = 0; j < domain_nvalues(v->d, i, k); j++)
+            buf_printf(&values, "%s%" PRId64, j > 0 ? " " : "", domain_value(v->d, i, k, j));
+        printf("    %-12s %-24s %s\n", t->params[k].range.name, buf_text(&values), t->params[k].what);
+        buf_free(&values);
+    }
+}
+
+static void print_exclusions(const struct view *v, int i)
+{
+    bool any = false;
+
+    for (int k = 0; k < v->nx; k++) {
+        const struct domain_exclusion *x = &v->x[k];
+        if (x->tmpl != i) continue;
+        if (!any) printf("    excluded   by\n");
+        any = true;
+        printf("    %8" PRIu64 "   %s", x->points, x->text);
+        if (x->failed)
+            printf("   (cannot be evaluated there)\n");
+        else
+            printf("%s%s\n", x->why ? "   " : "", x->why ? x->why : "");
+    }
+}
+
+static void print_template(const struct view *v, int i)
+{
+    const struct tmpl *t = domain_template(v->d, i);
+    const char *unfit = domain_unfit(v->d, i);
+    struct cand c;
+    struct buf text = {0};
+
+    if (unfit) {
+        printf("\n%s   left out: %s\n", t->name, unfit);
+        return;
+    }
+    printf("\n%s   %" PRIu64 " points, %s%" PRIu64 " valid\n", t->name, domain_product(v->d, i),
+           v->exact ? "" : "about ", valid_of(v, i));
+    print_ranges(v, i);
+    print_exclusions(v, i);
+    if (domain_default(v->d, i, &c)) {
+        cand_text(v->d, &c, &text);
+        printf("    default    %s\n", buf_text(&text));
+    } else {
+        struct err why = {0};
+        domain_valid(v->d, &c, &why);
+        printf("    default    excluded: %s\n", why.text);
+    }
+    buf_free(&text);
+}
+
+static void print_list(const struct view *v)
+{
+    uint64_t rank = 0;
+    struct cand c;
+
+    if (v->o->list > 0) printf("\nfirst points\n");
+    for (int n = 0; n < v->o->list && domain_next(v->d, &rank, &c); n++) {
+        struct buf text = {0};
+        cand_text(v->d, &c, &text);
+        printf("    %s\n", buf_text(&text));
+        buf_free(&text);
+    }
+}
+
+static void print_text(const struct view *v)
+{
+    print_head(v);
+    for (int i = 0; i < domain_templates(v->d); i++)
+        print_template(v, i);
+    printf("\n%s%" PRIu64 " valid points in all%s\n", v->exact ? "" : "about ", v->valid,
+           v->exact ? "" : " (estimated from 100,000 uniform draws)");
+    print_list(v);
+}
+
+static json_t *template_json(const struct view *v, int i)
+{
+    const struct tmpl *t = domain_template(v->d, i);
+    const char *unfit = domain_unfit(v->d, i);
+    json_t *j = json_pack("{s:s, s:s, s:s?, s:I, s:I}", "name", t->name, "digest", t->digest, "left_out", unfit,
+                          "points", (json_int_t)domain_product(v->d, i), "valid", (json_int_t)valid_of(v, i));
+    json_t *params = json_object(), *excluded = json_array();
+    struct cand c;
+
+    for (int k = 0; k < t->nparams; k++) {
+        json_t *values = json_array();
+        for (int n = 0; n < domain_nvalues(v->d, i, k); n++)
+            json_array_append_new(values, json_integer(domain_value(v->d, i, k, n)));
+        json_object_set_new(params, t->params[k].range.name, values);
+    }
+    for (int k = 0; k < v->nx; k++)
+        if (v->x[k].tmpl == i)
+            json_array_append_new(excluded, json_pack("{s:s, s:s?, s:I, s:b, s:i}", "if", v->x[k].text, "why",
+                                                      v->x[k].why, "points", (json_int_t)v->x[k].points, "failed",
+                                                      v->x[k].failed, "line", v->x[k].at.line));
+    json_object_set_new(j, "params", params);
+    json_object_set_new(j, "excluded", excluded);
+    json_object_set_new(j, "default", domain_default(v->d, i, &c) ? cand_to_json(v->d, &c) : json_null());
+    return j;
+}
+
+static json_t *to_json(const struct view *v)
+{
+    json_t *templates = json_array(), *list = json_array();
+    uint64_t rank = 0;
+    struct cand c;
+
+    for (int i = 0; i < domain_templates(v->d); i++)
+        json_array_append_new(templates, template_json(v, i));
+    for (int n = 0; n < v->o->list && domain_next(v->d, &rank, &c); n++)
+        json_array_append_new(list, cand_to_json(v->d, &c));
+    return json_pack("{s:s, s:s, s:o, s:o, s:I, s:b, s:o, s:o}", "space", v->space.name, "digest", v->space.digest,
+                     "problem", problem_to_json(&v->space.problem), "device", target_to_json(&v->target), "valid",
+                     (json_int_t)v->valid, "exact", v->exact, "templates", templates, "list", list);
+}
+
+static int look(struct view *v, struct err *e)
+{
+    static struct paths paths; /* 16 KiB; this process runs one command */
+    int rc;
+
+    TRY(space_load(&v->space, v->path, e));
+    TRY(target_resolve(v->o->device, v->o->arch, &v->target, e));
+    paths_templates(&paths, v->path, v->o->templates);
+    TRY(domain_open(&v->d, &v->space, paths.dirs, paths.n, &v->target, e));
+    v->valid = domain_count(v->d, &v->exact);
+    v->nx = domain_exclusions(v->d, &v->x);
+out:
+    return rc;
+}
+
+static int exec(const struct command *self, int argc, char **argv)
+{
+    struct options o = {0};
+    const struct command_option options[] = {
+        {"device", OPTION_TEXT, &o.device, "NAME", "device to plan for (default auto); `fatune devices` lists them"},
+        {"arch", OPTION_TEXT, &o.arch, "NAME", "plan for an architecture, such as sm_89, without having the device"},
+        {"templates", OPTION_TEXT, &o.templates, "DIR", "another folder of templates"},
+        {"list", OPTION_INT, &o.list, "N", "print the first N valid points"},
+        {"json", OPTION_FLAG, &o.json, NULL, "print JSON"},
+        {0}};
+    struct command_operands operands;
+    struct view v = {.o = &o};
+    struct err e = {0};
+    int rc = command_parse(self, options, argc, argv, 1, 1, &operands, &e);
+
+    if (rc > 0) return 0;
+    if (rc < 0) return command_fail(&e, o.json);
+    v.path = operands.text[0];
+    if (look(&v, &e) != 0) {
+        rc = command_fail(&e, o.json);
+    } else {
+        rc = 0;
+        if (o.json)
+            rc = command_print_json(to_json(&v));
+        else
+            print_text(&v);
+        if (rc == 0 && v.valid == 0) {
+            err_set(&e, ERR_INPUT, "no point of %s can run on this device; what excludes them is listed above",
+                    v.space.name);
+            rc = command_fail(&e, false);
+        }
+    }
+    domain_close(v.d);
+    space_free(&v.space);
+    return rc;
+}
+
+const struct command cmd_space = {
+    "space", "SPACE", "check a space: points per template, and what excludes how many",
+    "Loads the space and its templates for one device, counts the points, and says for every constraint how many of "
+    "them it excludes and why, and which templates cannot be used here. Nothing is compiled or run.",
+    exec};
