@@ -180,8 +180,7 @@ static double bimodality_coefficient(const double *x, int n)
 enum stats_status stats_bimodality(const double *x, int n, struct stats_modes *out)
 {
     struct stats_modes m = {0};
-    enum stats_status s = check(x, n, 10);
-    if (s == STATS_OK) s = stats_mad(x, n, &m.mad);
+    const enum stats_status s = check(x, n, 10);
     if (s != STATS_OK) return s;
     double *sorted = sorted_copy(x, n);
     if (sorted == NULL) return STATS_NOMEM;
@@ -204,6 +203,10 @@ enum stats_status stats_bimodality(const double *x, int n, struct stats_modes *o
     m.nhigh = n - m.nlow;
     m.low = stats_quantile_sorted(sorted, m.nlow, 0.5);
     m.high = stats_quantile_sorted(sorted + m.nlow, m.nhigh, 0.5);
+    for (int i = 0; i < n; i++)
+        sorted[i] = fabs(sorted[i] - (i < m.nlow ? m.low : m.high));
+    gsl_sort(sorted, 1, (size_t)n);
+    m.mad = stats_quantile_sorted(sorted, n, 0.5);
     m.bimodal = m.coefficient > 5.0 / 9.0 && m.gap > 4.0 * m.mad;
     free(sorted);
     *out = m;

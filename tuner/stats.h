@@ -61,7 +61,8 @@ enum stats_status stats_outliers(const double *x, int n, bool *label, int *count
 
 /* Two modes: the bimodality coefficient (G1^2 + 1) / (G2 + 3(n-1)^2/((n-2)(n-3))), G1 and G2 the bias-corrected skewness and
  * excess kurtosis, exceeds 5/9, its value for a uniform, and the largest gap among the middle 90% exceeds 4 MAD. low and high
- * are the medians on the two sides of that gap, nlow and nhigh the sizes of the sides. n >= 10, else STATS_FEW. */
+ * are the medians on the two sides of that gap, nlow and nhigh the sizes of the sides. The MAD is about the median of a value's own
+ * side: about the common median it would be half the distance of two equal modes, and no gap could reach 4 of it. n >= 10. */
 struct stats_modes {
     double coefficient, gap, mad, low, high;
     int nlow, nhigh;

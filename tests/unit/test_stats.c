@@ -108,6 +108,11 @@ static void bimodality(void **state)
     assert_int_equal(m.nlow, 266);
     near(m.low, 0.0, 0.3);
     near(m.high, 40.0, 0.3);
+    near(m.mad, 0.6745, 0.1);
+    for (int i = 0; i < 400; i++)
+        two[i] = one[i] + (i % 2 ? 40.0 : 0.0); /* two equal modes */
+    assert_int_equal(stats_bimodality(two, 400, &m), STATS_OK);
+    assert_true(m.bimodal && m.nlow == 200);
     for (int i = 0; i < 400; i++)
         one[i] = i; /* uniform: coefficient 5/9, no gap */
     assert_int_equal(stats_bimodality(one, 400, &m), STATS_OK);
