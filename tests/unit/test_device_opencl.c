@@ -16,7 +16,8 @@
 
 #include "device_opencl_api.h"
 
-#define GUARD 256u /* bytes in front of and behind a tensor */
+#define GUARD                                                                                                          \
+    4096u /* bytes in front of and behind a tensor; devices ask for offsets that are multiples of 128 to 512 */
 
 /* What PoCL, LLVM and the loader keep until the process ends is theirs. */
 const char *__lsan_default_suppressions(void);
@@ -247,22 +248,22 @@ static void test_offsets(void **state)
     const struct launch g = {
         .entry = "add", .grid = {4, 1, 1}, .block = {16, 1, 1}, .nargs = 2, .args = {ARG_Q, ARG_O}};
     struct device_kernel *k = loaded(f, add_source, &g);
-    struct device_buffer *b = allocated(f, 4096);
-    struct device_launch l = {.kernel = k, .geometry = &g, .args = {{b, 256}, {b, 1024}}};
-    uint32_t all[1024];
-    for (uint32_t i = 0; i < 1024; i++)
+    struct device_buffer *b = allocated(f, 8192);
+    struct device_launch l = {.kernel = k, .geometry = &g, .args = {{b, 1024}, {b, 2048}}};
+    uint32_t all[2048];
+    for (uint32_t i = 0; i < 2048; i++)
         all[i] = 1000 * i;
     ok(drv->write(f->dev, b, 0, all, sizeof all, &e), &e);
     for (int i = 0; i < 3; i++) /* the sub-buffers are used again */
         ok(drv->run(f->dev, &l, &e), &e);
-    l.args[1].offset = 2048;
+    l.args[1].offset = 4096;
     ok(drv->run(f->dev, &l, &e), &e);
     ok(drv->read(f->dev, b, 0, all, sizeof all, &e), &e);
-    for (uint32_t i = 0; i < 1024; i++) {
-        uint32_t times = i >= 256 && i < 320 ? 3 : i >= 512 && i < 576 ? 1 : 0, at = i >= 512 ? i - 512 : i - 256;
-        assert_int_equal(all[i], 1000 * i + times * (1000 * (at + 64) + 4));
+    for (uint32_t i = 0; i < 2048; i++) {
+        uint32_t times = i >= 512 && i < 576 ? 3 : i >= 1024 && i < 1088 ? 1 : 0, at = i >= 1024 ? i - 1024 : i - 512;
+        assert_int_equal(all[i], 1000 * i + times * (1000 * (at + 256) + 4));
     }
-    l.args[1].offset = 4096; /* behind the end */
+    l.args[1].offset = 8192; /* behind the end */
     assert_int_equal(drv->run(f->dev, &l, &e), DEVICE_LOST);
     assert_non_null(strstr(e.text, "bug in fatune"));
     drv->unload(f->dev, k);
