@@ -1,0 +1,330 @@
+/* test_bench.c - on the fake device, whose true times are known: k, samples, letters in order, both caches, unusable
+ * timers, and the verification that catches a kernel which breaks while it is timed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+#include "device_fake.h"
+
+static const struct problem small = {.batch = 1,
+                                     .heads = 2,
+                                     .kv_heads = 2,
+                                     .seq_q = 16,
+                                     .seq_kv = 24,
+                                     .head_dim = 16,
+                                     .dtype = DTYPE_F16,
+                                     .scale = 0.25,
+                                     .lse = true};
+
+struct bed {
+    struct target t;
+    struct device *d;
+    struct health *h;
+    struct bench *bench;
+    struct launch launch;
+    struct device_kernel *kernels[2];
+    struct bench_arm *arms[2];
+};
+
+static struct device_kernel *load(struct bed *b, const char *body)
+{
+    struct device_kernel *k = NULL;
+    struct device_binary binary = {0};
+    struct err e = {0};
+    char text[2048];
+    snprintf(text, sizeof text,
+             "#define BATCH 1\n#define HEADS 2\n#define KV_HEADS 2\n#define SEQ_Q 16\n#define SEQ_KV 24\n#define HEAD_DIM 16\n"
+             "#define CAUSAL 0\n#define DTYPE_BF16 0\n#define WRITE_LSE 1\n#define SCALE 0.25f\n#line 1 \"kernel.cu\"\n%s\n",
+             body);
+    const struct device_source source = {.text = text, .entry = "f"};
+    assert_int_equal(device_fake.compile(&b->t, &source, &binary, &e), DEVICE_OK);
+    assert_int_equal(device_fake.load(b->d, binary.image.p, binary.image.n, &b->launch, &k, &e), DEVICE_OK);
+    device_binary_free(&binary);
+    return k;
+}
+
+static void bed_open(struct bed *b, const char *settings, enum bench_cache cache, const char *first, const char *second)
+{
+    struct err e = {0};
+    struct buf note = {0};
+    *b = (struct bed){.launch = {.entry = "f", .nargs = 5, .args = {ARG_Q, ARG_K, ARG_V, ARG_O, ARG_LSE}}};
+    assert_int_equal(setenv("FATUNE_FAKE_DEVICE", settings, 1), 0);
+    assert_int_equal(device_fake.enumerate(&b->t, 1, &note), 1);
+    buf_free(&note);
+    b->t.l2_bytes = 16384;
+    assert_int_equal(device_fake.open(&b->d, &b->t, &e), DEVICE_OK);
+    b->h = health_open(&b->t, NULL);
+    assert_non_null(b->h);
+    assert_int_equal(bench_open(&b->bench, &device_fake, b->d, &b->t, &small, cache, 5, b->h, &e), DEVICE_OK);
+    b->kernels[0] = load(b, first);
+    if (second != NULL) b->kernels[1] = load(b, second);
+}
+
+static struct bench_arm *arm(struct bed *b, int i, int k)
+{
+    struct err e = {0};
+    assert_int_equal(bench_arm_open(b->bench, b->kernels[i], &b->launch, k, &b->arms[i], &e), DEVICE_OK);
+    return b->arms[i];
+}
+
+static void bed_close(struct bed *b)
+{
+    for (int i = 0; i < 2; i++) {
+        bench_arm_close(b->arms[i]);
+        device_fake.unload(b->d, b->kernels[i]);
+    }
+    bench_close(b->bench);
+    health_close(b->h);
+    device_fake.close(b->d);
+    assert_int_equal(unsetenv("FATUNE_FAKE_DEVICE"), 0);
+}
+
+#define QUIET "noise=0,session=0,spikes=0"
+
+/* The smallest k whose batch lasts 240 us, within one launch; 1 for long launches; never beyond BENCH_MAX_K. */
+static void k_is_chosen(void **state)
+{
+    static const struct {
+        const char *body;
+        int low, high;
+    } rows[] = {{"// fake: time_us 20", 12, 13},
+                {"// fake: time_us 7", 35, 36},
+                {"// fake: time_us 250", 1, 1},
+                {"// fake: time_us 9000", 1, 1},
+                {"// fake: time_us 0.01", BENCH_MAX_K, BENCH_MAX_K}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct bed b;
+        struct bench_arm *a;
+        struct err e = {0};
+        double us = 0, want;
+        bed_open(&b, QUIET, BENCH_WARM, rows[i].body, NULL);
+        a = arm(&b, 0, 0);
+        assert_in_range(bench_arm_k(a), rows[i].low, rows[i].high);
+        assert_int_equal(bench_sample(a, &us, &e), DEVICE_OK);
+        want = strtod(strrchr(rows[i].body, ' '), NULL);
+        assert_true(fabs(us - want) < 1e-9 * want);
+        bed_close(&b);
+    }
+}
+
+/* A k that was asked for is kept, however short the batch. */
+static void k_is_kept(void **state)
+{
+    struct bed b;
+    struct bench_arm *a;
+    struct err e = {0};
+    double us = 0;
+    (void)state;
+    bed_open(&b, QUIET, BENCH_WARM, "// fake: time_us 3", NULL);
+    a = arm(&b, 0, 4);
+    assert_int_equal(bench_sample(a, &us, &e), DEVICE_OK);
+    assert_int_equal(bench_arm_k(a), 4);
+    assert_true(fabs(us - 3) < 1e-9);
+    bed_close(&b);
+}
+
+/* ABBA and BAAB, m samples a letter, told apart by the arms' times. */
+static void quads_in_order(void **state)
+{
+    struct bed b;
+    struct bench_quad q;
+    struct err e = {0};
+    (void)state;
+    bed_open(&b, QUIET, BENCH_WARM, "// fake: time_us 10", "// fake: time_us 30");
+    arm(&b, 0, 0);
+    arm(&b, 1, 0);
+    for (int baab = 0; baab < 2; baab++) {
+        assert_int_equal(bench_quad(b.arms[0], b.arms[1], baab == 1, 3, &q, &e), DEVICE_OK);
+        assert_int_equal(q.m, 3);
+        assert_int_equal(q.baab, baab == 1);
+        for (int i = 0; i < 12; i++) {
+            bool outer = i / 3 == 0 || i / 3 == 3;
+            assert_true(fabs(q.samples[i] - (outer == (baab == 0) ? 10 : 30)) < 1e-9);
+        }
+        assert_int_equal(q.before.throttle, -1); /* unknown here, never a guess */
+        bench_quad_free(&q);
+        bench_quad_free(&q);
+    }
+    bed_close(&b);
+}
+
+static void verify(const char *body, enum bench_cache cache, int samples, bool expected)
+{
+    struct bed b;
+    struct bench_arm *a;
+    struct err e = {0};
+    double us;
+    bool same = !expected;
+    bed_open(&b, QUIET, cache, body, "");
+    a = arm(&b, 0, 0);
+    arm(&b, 1, 0);
+    for (int i = 0; i < samples; i++) {
+        assert_int_equal(bench_sample(a, &us, &e), DEVICE_OK);
+        assert_int_equal(bench_sample(b.arms[1], &us, &e), DEVICE_OK);
+    }
+    assert_int_equal(bench_verify(a, &same, &e), DEVICE_OK);
+    assert_int_equal(same, expected);
+    assert_int_equal(bench_verify(a, &same, &e), DEVICE_OK); /* again, with nothing timed in between */
+    assert_int_equal(same, expected);
+    assert_int_equal(bench_verify(b.arms[1], &same, &e), DEVICE_OK); /* the other arm is not blamed */
+    assert_true(same);
+    bed_close(&b);
+}
+
+static void verification(void **state)
+{
+    (void)state;
+    for (int cache = 0; cache < 2; cache++) {
+        verify("", (enum bench_cache)cache, 5, true);
+        verify("// fake: latewrong 100000", (enum bench_cache)cache, 5, true);
+        verify("// fake: latewrong 200", (enum bench_cache)cache, 30, false);
+        verify("// fake: nondet", (enum bench_cache)cache, 2, false);
+    }
+}
+
+/* COLD takes more bytes than twice the L2; the sets differ; the result is the same either way. */
+static void cold_rotates(void **state)
+{
+    struct bed warm, cold;
+    struct err e = {0};
+    double x = 0, y = 0;
+    bool same = false;
+    (void)state;
+    bed_open(&warm, QUIET, BENCH_WARM, "", NULL);
+    bed_open(&cold, QUIET, BENCH_COLD, "", NULL);
+    assert_int_equal(bench_sample(arm(&warm, 0, 0), &x, &e), DEVICE_OK);
+    assert_int_equal(bench_sample(arm(&cold, 0, 0), &y, &e), DEVICE_OK);
+    assert_true(x == y && x > 0);
+    assert_int_equal(bench_verify(cold.arms[0], &same, &e), DEVICE_OK);
+    assert_true(same);
+    bed_close(&warm);
+    bed_close(&cold);
+}
+
+/* Every third reading is zero, negative, NaN or infinite: such a sample is never returned. */
+static void bad_timer_is_retried(void **state)
+{
+    struct bed b;
+    struct err e = {0};
+    (void)state;
+    bed_open(&b, QUIET ",bad_timer=3", BENCH_WARM, "// fake: time_us 50", NULL);
+    arm(&b, 0, 5);
+    for (int i = 0; i < 40; i++) {
+        double us = NAN;
+        assert_int_equal(bench_sample(b.arms[0], &us, &e), DEVICE_OK);
+        assert_true(fabs(us - 50) < 1e-9);
+    }
+    bed_close(&b);
+}
+
+static void dead_timer_is_a_fate(void **state)
+{
+    struct bed b;
+    struct err e = {0};
+    double us;
+    (void)state;
+    bed_open(&b, QUIET ",bad_timer=1", BENCH_WARM, "// fake: time_us 50", NULL);
+    arm(&b, 0, 5);
+    assert_int_equal(bench_sample(b.arms[0], &us, &e), DEVICE_FATE);
+    assert_non_null(strstr(e.text, "timer"));
+    bed_close(&b);
+}
+
+static void warm_up(void **state)
+{
+    struct bed b;
+    struct err e = {0};
+    bool steady = false;
+    (void)state;
+    bed_open(&b, QUIET, BENCH_WARM, "", NULL);
+    assert_int_equal(bench_warm_up(arm(&b, 0, 0), 10, &steady, &e), DEVICE_OK);
+    assert_true(steady);
+    bed_close(&b);
+    bed_open(&b, "noise=0.2", BENCH_WARM, "", NULL);
+    assert_int_equal(bench_warm_up(arm(&b, 0, 0), 0.02, &steady, &e), DEVICE_OK);
+    assert_false(steady);
+    bed_close(&b);
+}
+
+/* What breaks under the clock is classified before its time is believed. */
+static void faults_are_classified(void **state)
+{
+    static const struct {
+        const char *body;
+        enum device_class cls;
+    } rows[] = {{"// fake: sticky", DEVICE_STICKY}, {"// fake: launch", DEVICE_FATE}, {"// fake: lost", DEVICE_LOST}};
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct bed b;
+        struct bench_arm *a = NULL;
+        struct err e = {0};
+        bed_open(&b, QUIET, BENCH_WARM, rows[i].body, NULL);
+        assert_int_equal(bench_arm_open(b.bench, b.kernels[0], &b.launch, 0, &a, &e), rows[i].cls);
+        assert_null(a);
+        assert_int_equal(e.code, ERR_DEVICE);
+        bed_close(&b);
+    }
+}
+
+static void no_memory_blames_nobody(void **state)
+{
+    struct bed b;
+    struct bench *bench = NULL;
+    struct err e = {0};
+    (void)state;
+    bed_open(&b, QUIET, BENCH_WARM, "", NULL);
+    bench_close(b.bench);
+    b.bench = NULL;
+    device_fake.unload(b.d, b.kernels[0]);
+    b.kernels[0] = NULL;
+    device_fake.close(b.d);
+    b.t.memory_bytes = 4096;
+    assert_int_equal(device_fake.open(&b.d, &b.t, &e), DEVICE_OK);
+    assert_int_equal(bench_open(&bench, &device_fake, b.d, &b.t, &small, BENCH_WARM, 1, b.h, &e), DEVICE_LOST);
+    assert_null(bench);
+    assert_non_null(strstr(e.text, "no device memory"));
+    bed_close(&b);
+}
+
+/* Noise comes from the seed and the inputs: two sessions with the same draws see the same times, another seed others. */
+static void noise_is_reproducible(void **state)
+{
+    double us[3][20];
+    (void)state;
+    for (int run = 0; run < 3; run++) {
+        struct bed b;
+        struct err e = {0};
+        bed_open(&b, run == 2 ? "seed=1,noise=0.01,spikes=0" : "seed=2,noise=0.01,spikes=0", BENCH_WARM, "// fake: time_us 20", NULL);
+        arm(&b, 0, 20);
+        for (int i = 0; i < 20; i++)
+            assert_int_equal(bench_sample(b.arms[0], &us[run][i], &e), DEVICE_OK);
+        bed_close(&b);
+    }
+    assert_memory_equal(us[0], us[1], sizeof us[0]);
+    assert_memory_not_equal(us[0], us[2], sizeof us[0]);
+    for (int i = 0; i < 20; i++)
+        assert_true(fabs(us[0][i] / 20 - 1) < 0.08);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(k_is_chosen),           cmocka_unit_test(k_is_kept),
+        cmocka_unit_test(quads_in_order),        cmocka_unit_test(verification),
+        cmocka_unit_test(cold_rotates),          cmocka_unit_test(bad_timer_is_retried),
+        cmocka_unit_test(dead_timer_is_a_fate),  cmocka_unit_test(warm_up),
+        cmocka_unit_test(faults_are_classified), cmocka_unit_test(no_memory_blames_nobody),
+        cmocka_unit_test(noise_is_reproducible),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
