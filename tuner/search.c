@@ -7,6 +7,7 @@
  * near its end) or meet no valid point (a sparse one), the domain is enumerated once into a list that is drawn from. A domain too large to enumerate is scanned from a random rank over at most SCAN ranks. */
 #include "search.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -209,7 +210,7 @@ bool search_ask(struct search *s, struct cand *out)
 
 void search_tell(struct search *s, const struct cand *c, bool ok, double us)
 {
-    s->strategy->tell(s->state, s, c, ok && us > 0, us);
+    s->strategy->tell(s->state, s, c, ok && us > 0 && isfinite(us), us);
 }
 
 struct domain *search_domain(struct search *s)

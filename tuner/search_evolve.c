@@ -21,7 +21,7 @@
 #include "search_model.h"
 
 #define START 0.15
-#define START_DRAWS 16
+#define START_DRAWS 16 /* of a dense space; fewer where rejection makes draws dear */
 #define POOL 96
 #define RANDOM_EVERY 12
 #define MODEL_MAX 320 /* points in the model: cost grows with their cube */
@@ -52,6 +52,7 @@ struct evolve {
     double *values;        /* scratch, one a point */
     int fitted;            /* answers when the scales were fitted last */
     int next_default;
+    int draws; /* random points that one proposal may cost */
 };
 
 /* ---- opening ---- */
@@ -76,6 +77,15 @@ static int live_params(const struct domain *d, int tmpl)
     return domain_unfit(d, tmpl) ? 0 : domain_template(d, tmpl)->nparams;
 }
 
+static double valid_share(struct domain *d)
+{
+    double points = 0;
+    bool exact;
+    for (int i = 0; i < domain_templates(d); i++)
+        points += (double)domain_product(d, i);
+    return points > 0 ? (double)domain_count(d, &exact) / points : 0;
+}
+
 static void *evolve_open(struct search *s)
 {
     struct domain *d = search_domain(s);
@@ -95,6 +105,8 @@ static void *evolve_open(struct search *s)
     }
     x->tallies = calloc((size_t)n + 1, sizeof *x->tallies);
     if (!x->tallies) goto fail;
+    double share = valid_share(d);
+    x->draws = share > 0.01 ? START_DRAWS : share > 0.001 ? START_DRAWS / 2 : 2;
     return x;
 fail:
     evolve_close(x);
@@ -165,7 +177,7 @@ static bool ask_start(struct evolve *x, struct search *s, struct cand *out)
         int t = x->next_default++;
         if (!domain_unfit(d, t) && domain_default(d, t, out) && !search_seen(s, out)) return true;
     }
-    for (int i = 0; i < START_DRAWS; i++) {
+    for (int i = 0; i < x->draws; i++) {
         struct cand c;
         double nearest = 1e9;
         if (!search_fresh(s, &c)) break;
@@ -312,7 +324,7 @@ static int fill_pool(const struct evolve *x, struct search *s, struct cand *pool
         offspring(x, d, &pool[n], r);
         if (!search_seen(s, &pool[n]) && domain_valid(d, &pool[n], NULL)) n++;
     }
-    for (int tries = 0; tries < 2 * POOL && n < POOL; tries++) {
+    for (int i = 0; i < x->draws * 3 / 2 && n < POOL; i++) {
         if (!domain_sample(d, r, &pool[n])) break;
         if (!search_seen(s, &pool[n])) n++;
     }

@@ -1,0 +1,457 @@
+/* Search strategies over synthetic spaces: each test writes a template into its own folder under /tmp and opens a domain over it.
+ * Landscapes are functions of the values' indices, so that their optimum is known. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <ftw.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "buf.h"
+#include "search.h"
+
+struct world {
+    char folder[64];
+    struct space space;
+    struct domain *domain;
+};
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *f)
+{
+    (void)st, (void)type, (void)f;
+    return remove(path);
+}
+
+static int setup(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    snprintf(w->folder, sizeof w->folder, "/tmp/test_search.XXXXXX");
+    assert_non_null(mkdtemp(w->folder));
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+    domain_close(w->domain);
+    space_free(&w->space);
+    nftw(w->folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    free(w);
+    return 0;
+}
+
+static void put_file(const char *folder, const char *name, struct buf *text)
+{
+    char path[128];
+    struct err e = {0};
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (buf_write_file(path, buf_text(text), text->n, &e) != 0) fail_msg("%s", e.text);
+    buf_clear(text);
+}
+
+static void put_values(struct buf *text, int n)
+{
+    for (int v = 0; v < n; v++)
+        buf_printf(text, "%s%d", v ? ", " : "[", v);
+    buf_puts(text, "]");
+}
+
+/* A template with parameters P0, P1, ... of sizes[i] values 0, 1, ...; rule is one constraint or NULL. */
+static void put_template(struct world *w, const char *name, const int *sizes, int n, const char *rule)
+{
+    char folder[96];
+    struct buf t = {0};
+    snprintf(folder, sizeof folder, "%s/%s", w->folder, name);
+    assert_int_equal(mkdir(folder, 0777), 0);
+    buf_printf(&t, "name: %s\nlanguage: opencl\nsource: kernel.cl\nentry: attention_forward\nparams:\n", name);
+    for (int i = 0; i < n; i++) {
+        buf_printf(&t, "  P%d: {values: ", i);
+        put_values(&t, sizes[i]);
+        buf_puts(&t, ", default: 0, what: \"a knob\"}\n");
+    }
+    if (rule) buf_printf(&t, "constraints:\n  - {if: \"%s\", why: \"a rule\"}\n", rule);
+    buf_puts(&t, "launch:\n  grid: [\"1\", \"1\", \"1\"]\n  block: [\"1\", \"1\", \"1\"]\n  shared: \"0\"\n"
+                 "arguments: [q, k, v, o, lse]\n");
+    put_file(folder, "template.yaml", &t);
+    for (int i = 0; i < n; i++)
+        buf_printf(&t, "#ifndef P%d\n#define P%d 0\n#endif\n", i, i);
+    buf_puts(&t,
+             "__kernel void attention_forward(__global const half *q, __global const half *k, __global const half *v,\n"
+             "    __global half *o, __global float *lse)\n{\n    lse[0] = 0");
+    for (int i = 0; i < n; i++)
+        buf_printf(&t, " + P%d", i);
+    buf_puts(&t, ";\n}\n");
+    put_file(folder, "kernel.cl", &t);
+    buf_puts(&t, "# A toy\n");
+    put_file(folder, "README.md", &t);
+    buf_free(&t);
+}
+
+static void open_domain(struct world *w, const char *templates)
+{
+    struct buf t = {0};
+    struct err e = {0};
+    const char *dirs[] = {w->folder};
+    struct target target = {.driver = "fake",
+                            .language = "opencl",
+                            .name = "Fake",
+                            .smem_block_bytes = 65536,
+                            .regs_block = 65536,
+                            .threads_block = 1024,
+                            .sms = 8,
+                            .l2_bytes = 1 << 20,
+                            .memory_bytes = 1 << 30};
+    buf_printf(&t,
+               "name: toy\nproblem:\n  op: attention_forward\n  batch: 1\n  heads: 1\n  seq_q: 64\n  head_dim: 64\n  "
+               "dtype: f16\n"
+               "  mask: none\ntemplates: [%s]\n",
+               templates);
+    if (space_parse(&w->space, buf_text(&t), t.n, "toy.yaml", &e) != 0) fail_msg("%s", e.text);
+    if (domain_open(&w->domain, &w->space, dirs, 1, &target, &e) != 0) fail_msg("%s", e.text);
+    buf_free(&t);
+}
+
+static const int SMALL[] = {5, 4, 2};
+static const char SMALL_RULE[] = "P0 * P1 ~= 6 or P2 == 0"; /* excludes (2,3,1) and (3,2,1): 38 of 40 stay */
+enum { SMALL_COUNT = 38 };
+static const int WIDE[] = {8, 8, 8, 8, 8, 8, 8, 8, 8, 8};
+static const int LANDSCAPE[] = {10, 8, 6, 5, 4, 3, 2, 2};
+static const char LANDSCAPE_RULE[] = "P0 + P1 <= 13";
+
+/* ---- landscapes: false when the point fails ---- */
+
+static bool smooth(const struct cand *c, double *us)
+{
+    static const double at[] = {6, 2, 4, 1, 2, 0, 1, 0}, weight[] = {0.9, 0.7, 0.5, 0.5, 0.3, 0.3, 0.2, 0.1};
+    double sum = 0;
+    for (int i = 0; i < 8; i++) {
+        double x = (c->at[i] - at[i]) / (LANDSCAPE[i] - 1);
+        sum += weight[i] * x * x;
+    }
+    *us = 100 * exp(2 * sum);
+    return true;
+}
+
+static double jitter(const struct cand *c)
+{
+    uint64_t h = 1469598103934665603u;
+    for (int i = 0; i < 8; i++)
+        h = (h ^ c->at[i]) * 1099511628211u;
+    return (double)(h >> 40) / (double)(1u << 24);
+}
+
+/* Interactions, steps and a part that nothing predicts; two resource-like limits and bad luck fail about 40% of the points. */
+static bool rugged(const struct cand *c, double *us)
+{
+    double load = c->at[0] * 1.3 + c->at[1] + c->at[2] * (c->at[5] + 1) * 0.45;
+    if (load > 13.7 || (c->at[3] == 4 && c->at[6] == 1) || jitter(c) > 0.93) return false;
+    smooth(c, us);
+    *us *= 1 + 0.25 * ((c->at[0] + c->at[3]) % 3 != 0) + 0.15 * ((c->at[1] ^ c->at[4]) & 1) + 0.08 * jitter(c);
+    return true;
+}
+
+static bool hopeless(const struct cand *c, double *us)
+{
+    (void)c, (void)us;
+    return false;
+}
+
+/* ---- one run ---- */
+
+enum { MOST = 4096 };
+struct trace {
+    uint64_t ranks[MOST];
+    int n;
+    double best;
+    int failed;
+};
+
+static struct search *open_search(struct world *w, const char *strategy, uint64_t seed, int budget)
+{
+    struct search *s;
+    struct err e = {0};
+    if (search_open(&s, strategy, w->domain, seed, budget, &e) != 0) fail_msg("%s", e.text);
+    return s;
+}
+
+/* Asks with up to lag proposals in flight, tells in the order of asking; asserts that no point comes twice or is invalid. */
+static void run(struct world *w, const char *strategy, uint64_t seed, int budget, int lag,
+                bool (*f)(const struct cand *, double *), struct trace *t)
+{
+    struct search *s = open_search(w, strategy, seed, budget);
+    struct cand *asked = malloc((size_t)(budget + 1) * sizeof *asked);
+    bool more = true;
+    int told = 0;
+    assert_non_null(asked);
+    *t = (struct trace){.best = INFINITY};
+    while (more || told < t->n) {
+        while (more && t->n - told < lag && (more = search_ask(s, &asked[t->n]))) {
+            assert_true(t->n < budget);
+            assert_true(domain_valid(w->domain, &asked[t->n], NULL));
+            t->ranks[t->n] = domain_rank(w->domain, &asked[t->n]);
+            for (int i = 0; i < t->n; i++)
+                if (t->ranks[i] == t->ranks[t->n]) fail_msg("%s proposed a point twice", strategy);
+            t->n++;
+            assert_int_equal(search_asked(s), t->n);
+        }
+        if (told == t->n) break;
+        double us = NAN;
+        bool ok = f(&asked[told], &us);
+        if (ok && us < t->best) t->best = us;
+        t->failed += !ok;
+        search_tell(s, &asked[told++], ok, us);
+    }
+    search_close(s);
+    free(asked);
+}
+
+static void assert_same(const struct trace *a, const struct trace *b)
+{
+    assert_int_equal(a->n, b->n);
+    assert_memory_equal(a->ranks, b->ranks, (size_t)a->n * sizeof *a->ranks);
+}
+
+/* ---- tests ---- */
+
+static const char *const all[] = {"exhaustive", "random", "evolve"};
+
+static void test_small_space_is_covered_once(void **state)
+{
+    struct world *w = *state;
+    struct trace t;
+    bool exact;
+    put_template(w, "toy", SMALL, 3, SMALL_RULE);
+    open_domain(w, "toy");
+    assert_int_equal(domain_count(w->domain, &exact), SMALL_COUNT);
+    assert_true(exact);
+    for (int i = 0; i < 3; i++) {
+        run(w, all[i], 3, 1000, 4, smooth, &t);
+        assert_int_equal(t.n, SMALL_COUNT);
+    }
+}
+
+static void test_budget_counts_proposals(void **state)
+{
+    struct world *w = *state;
+    struct trace t;
+    put_template(w, "toy", SMALL, 3, SMALL_RULE);
+    open_domain(w, "toy");
+    for (int i = 0; i < 3; i++) {
+        run(w, all[i], 3, 17, 8, hopeless, &t);
+        assert_int_equal(t.n, 17);
+    }
+    run(w, "evolve", 3, 1, 1, smooth, &t);
+    assert_int_equal(t.n, 1);
+}
+
+static void test_equal_seeds_propose_equally(void **state)
+{
+    struct world *w = *state;
+    struct trace a, b, other;
+    put_template(w, "toy", LANDSCAPE, 8, LANDSCAPE_RULE);
+    open_domain(w, "toy");
+    for (int i = 0; i < 3; i++) {
+        run(w, all[i], 11, 80, 1, rugged, &a);
+        run(w, all[i], 11, 80, 1, rugged, &b);
+        run(w, all[i], 12, 80, 1, rugged, &other);
+        assert_same(&a, &b);
+        assert_memory_not_equal(a.ranks, other.ranks, 80 * sizeof *a.ranks);
+    }
+    /* Answers steer the adaptive one. */
+    run(w, "evolve", 11, 80, 1, smooth, &b);
+    assert_memory_not_equal(a.ranks, b.ranks, 80 * sizeof *a.ranks);
+}
+
+/* Goes through a log of asks and tells as a resumed run does: same calls in the same order, answers from the log. */
+static void test_replayed_log_proposes_the_same(void **state)
+{
+    struct world *w = *state;
+    struct trace t;
+    enum { LAG = 32, BUDGET = 100 };
+    put_template(w, "toy", LANDSCAPE, 8, LANDSCAPE_RULE);
+    open_domain(w, "toy");
+    run(w, "evolve", 5, BUDGET, LAG, rugged, &t);
+    assert_int_equal(t.n, BUDGET);
+    struct search *s = open_search(w, "evolve", 5, BUDGET);
+    struct cand c;
+    for (int n = 0; n < BUDGET; n++) {
+        if (n >= LAG) {
+            double us = NAN;
+            assert_true(domain_from_rank(w->domain, t.ranks[n - LAG], &c));
+            bool ok = rugged(&c, &us);
+            search_tell(s, &c, ok, us);
+        }
+        assert_true(search_ask(s, &c));
+        assert_int_equal(domain_rank(w->domain, &c), t.ranks[n]);
+    }
+    assert_false(search_ask(s, &c));
+    search_close(s);
+}
+
+static void test_wide_space(void **state)
+{
+    struct world *w = *state;
+    struct trace t;
+    struct search *s;
+    struct err e = {0};
+    bool exact;
+    put_template(w, "toy", WIDE, 10, "(P0 + P1 + P2) % 3 == 0");
+    open_domain(w, "toy");
+    domain_count(w->domain, &exact);
+    assert_false(exact);
+    run(w, "random", 1, 200, 16, smooth, &t);
+    assert_int_equal(t.n, 200);
+    run(w, "evolve", 1, 60, 16, smooth, &t);
+    assert_int_equal(t.n, 60);
+    assert_int_equal(search_open(&s, "exhaustive", w->domain, 1, 100, &e), -1);
+    assert_int_equal(e.code, ERR_USAGE);
+    assert_non_null(strstr(e.text, "exhaustive"));
+}
+
+static void test_auto(void **state)
+{
+    struct world *w = *state;
+    put_template(w, "toy", SMALL, 3, SMALL_RULE);
+    open_domain(w, "toy");
+    struct search *s = open_search(w, "auto", 1, SMALL_COUNT);
+    assert_string_equal(search_strategy_name(s), "exhaustive");
+    search_close(s);
+    s = open_search(w, "auto", 1, SMALL_COUNT - 1);
+    assert_string_equal(search_strategy_name(s), "evolve");
+    search_close(s);
+}
+
+static void test_errors(void **state)
+{
+    struct world *w = *state;
+    struct search *s;
+    struct err e = {0};
+    put_template(w, "toy", SMALL, 3, "P0 > 100");
+    put_template(w, "good", SMALL, 3, NULL);
+    open_domain(w, "toy");
+    assert_int_equal(search_open(&s, "auto", w->domain, 1, 10, &e), -1);
+    assert_int_equal(e.code, ERR_INPUT);
+    domain_close(w->domain);
+    space_free(&w->space);
+    open_domain(w, "good");
+    e = (struct err){0};
+    assert_int_equal(search_open(&s, "evolv", w->domain, 1, 10, &e), -1);
+    assert_int_equal(e.code, ERR_USAGE);
+    assert_non_null(strstr(e.text, "did you mean 'evolve'"));
+    e = (struct err){0};
+    assert_int_equal(search_open(&s, "random", w->domain, 1, 0, &e), -1);
+    assert_int_equal(e.code, ERR_USAGE);
+    assert_null(s);
+    search_close(NULL);
+}
+
+static void test_everything_fails(void **state)
+{
+    struct world *w = *state;
+    struct trace t;
+    put_template(w, "toy", LANDSCAPE, 8, LANDSCAPE_RULE);
+    open_domain(w, "toy");
+    run(w, "evolve", 2, 70, 8, hopeless, &t);
+    assert_int_equal(t.n, 70);
+    assert_int_equal(t.failed, 70);
+}
+
+static void test_odd_answers_do_no_harm(void **state)
+{
+    struct world *w = *state;
+    struct search *s;
+    struct cand c, stranger = {0};
+    put_template(w, "toy", LANDSCAPE, 8, LANDSCAPE_RULE);
+    open_domain(w, "toy");
+    s = open_search(w, "evolve", 2, 60);
+    for (int i = 0; search_ask(s, &c); i++) {
+        static const double odd[] = {0, -1, 1e308, 5e-324, 3, INFINITY, 3};
+        search_tell(s, &c, true, odd[i % 7]);
+        search_tell(s, &c, true, 1); /* told twice */
+        stranger.at[0] = 9, stranger.at[1] = (uint16_t)(i % 5);
+        if (!search_seen(s, &stranger)) search_tell(s, &stranger, true, 1e-3); /* never asked for */
+    }
+    assert_int_equal(search_asked(s), 60);
+    search_close(s);
+}
+
+static void test_templates_are_all_tried(void **state)
+{
+    struct world *w = *state;
+    struct trace t;
+    int of[2] = {0};
+    put_template(w, "big", LANDSCAPE, 8, LANDSCAPE_RULE);
+    put_template(w, "tiny", SMALL, 3, NULL);
+    open_domain(w, "big, tiny");
+    run(w, "evolve", 4, 60, 8, smooth, &t);
+    for (int i = 0; i < t.n; i++) {
+        struct cand c;
+        assert_true(domain_from_rank(w->domain, t.ranks[i], &c));
+        of[c.tmpl]++;
+    }
+    assert_true(of[0] > 0 && of[1] > 0);
+}
+
+/* Mean of the best at the end over seeds, and the share of seeds where the first strategy was better. */
+static void compare(struct world *w, const char *name, bool (*f)(const struct cand *, double *), int lag)
+{
+    enum { SEEDS = 20, BUDGET = 100 };
+    struct trace t;
+    double sum[2] = {0};
+    int wins = 0, failed[2] = {0};
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        double best[2];
+        for (int i = 0; i < 2; i++) {
+            run(w, i ? "random" : "evolve", seed, BUDGET, lag, f, &t);
+            best[i] = t.best;
+            sum[i] += t.best / SEEDS;
+            failed[i] += t.failed;
+        }
+        wins += best[0] < best[1];
+    }
+    print_message("%s, lag %d, %d seeds, %d evaluations: evolve %.2f us (%.0f%% failed), random %.2f us (%.0f%% "
+                  "failed), evolve better in "
+                  "%d\n",
+                  name, lag, SEEDS, BUDGET, sum[0], 100.0 * failed[0] / (SEEDS * BUDGET), sum[1],
+                  100.0 * failed[1] / (SEEDS * BUDGET), wins);
+    assert_true(sum[0] < sum[1]);
+    assert_true(wins >= 15); /* a fair coin does this once in 50 */
+}
+
+static void test_evolve_beats_random(void **state)
+{
+    struct world *w = *state;
+    put_template(w, "toy", LANDSCAPE, 8, LANDSCAPE_RULE);
+    open_domain(w, "toy");
+    compare(w, "smooth", smooth, 1);
+    compare(w, "rugged", rugged, 1);
+    compare(w, "rugged", rugged, 32);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {T(test_small_space_is_covered_once),
+                                       T(test_budget_counts_proposals),
+                                       T(test_equal_seeds_propose_equally),
+                                       T(test_replayed_log_proposes_the_same),
+                                       T(test_wide_space),
+                                       T(test_auto),
+                                       T(test_errors),
+                                       T(test_everything_fails),
+                                       T(test_odd_answers_do_no_harm),
+                                       T(test_templates_are_all_tried),
+                                       T(test_evolve_beats_random)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
