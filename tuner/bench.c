@@ -82,7 +82,7 @@ static enum device_class place(struct bench *b, size_t bytes, struct device_arg 
 {
     size_t offset = (size_t)rng_below(&b->rng, SLACK_BYTES / STEP_BYTES + 1) * STEP_BYTES;
     struct err why = {0};
-    enum device_class cls = b->drv->alloc(b->d, SLACK_BYTES + (bytes + 15) / 16 * 16, &out->buffer, &why);
+    enum device_class cls = b->drv->alloc(b->d, SLACK_BYTES + (bytes / 16 + 1) * 16, &out->buffer, &why);
     if (cls == DEVICE_OK) {
         out->offset = offset;
         return DEVICE_OK;

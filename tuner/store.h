@@ -40,6 +40,8 @@ int store_snapshot(struct store *s, int keep, char path[STORE_PATH_MAX], struct 
 /* ---- identities; each returns the row's id in *id, creating it when new ---- */
 int store_environment(struct store *s, const char *digest, const json_t *facts, int64_t *id, struct err *e);
 int store_space(struct store *s, const char *digest, const char *name, const char *text, const json_t *problem, int64_t *id, struct err *e);
+/* Name and text of a stored space; both to be freed by the caller. */
+int store_space_text(struct store *s, int64_t space, char **name, char **text, struct err *e);
 /* digest: cand_id. params: cand_to_json. */
 int store_candidate(struct store *s, const char *digest, const json_t *params, int64_t *id, struct err *e);
 
@@ -57,7 +59,7 @@ void store_run_free(struct store_run *r);
 /* The newest run with this key, *found = false when none. */
 int store_run_find(struct store *s, const char *key, struct store_run *out, bool *found, struct err *e);
 int store_run_begin(struct store *s, int64_t space, int64_t environment, const char *key, const char *track, const json_t *settings, int64_t *id, struct err *e);
-int store_run_state(struct store *s, int64_t run, const char *state, double add_elapsed_s, const json_t *summary, struct err *e); /* summary may be NULL: kept */
+int store_run_state(struct store *s, int64_t run, const char *state, double add_elapsed_s, const json_t *summary, struct err *e); /* state and summary may be NULL: kept */
 int store_run_get(struct store *s, int64_t id, struct store_run *out, struct err *e);
 /* Newest first; calls f until it returns non-zero. track NULL: all. */
 int store_runs(struct store *s, const char *track, int (*f)(void *ctx, const struct store_run *r), void *ctx, struct err *e);
@@ -131,7 +133,7 @@ void store_champion_free(struct store_champion *c);
 struct store_decision {        /* what one verdict writes, in one transaction */
     int64_t run, trial, control; /* control 0: none */
     const char *track;
-    const struct verdict *verdict;
+    const struct verdict *verdict; /* NULL: a default is crowned and nobody was there to try */
     int64_t candidate;         /* arm B */
     const char *binary;
     const json_t *facts;       /* resources, tensor ops, source digest ... of the new version */

@@ -373,7 +373,7 @@ static int decide(struct store *s, const struct store_decision *d, char name[64]
     char track[65];
     int64_t environment = 0, verdict = 0, version = 0;
     int rc;
-    TRY(put_verdict(s, d, &verdict, what, e));
+    if (d->verdict) TRY(put_verdict(s, d, &verdict, what, e));
     if (!d->action) goto out;
     TRY(store_query(s, &st, what, e, "SELECT environment, track FROM run WHERE id = ?", "i", d->run));
     rc = store_step(s, st, what, e);

@@ -54,6 +54,27 @@ out:
     return rc;
 }
 
+int store_space_text(struct store *s, int64_t space, char **name, char **text, struct err *e)
+{
+    static const char what[] = "read a space";
+    sqlite3_stmt *st;
+    int rc;
+
+    *name = *text = NULL;
+    TRY(store_query(s, &st, what, e, "SELECT name, text FROM space WHERE id = ?", "i", space));
+    rc = store_step(s, st, what, e);
+    if (rc == 1) {
+        *name = strdup((const char *)sqlite3_column_text(st, 0));
+        *text = strdup((const char *)sqlite3_column_text(st, 1));
+        rc = *name && *text ? 0 : err_nomem(e);
+    } else if (rc == 0) {
+        rc = store_damaged(s, what, "the space of a run is missing", e);
+    }
+    sqlite3_finalize(st);
+out:
+    return rc;
+}
+
 int store_candidate(struct store *s, const char *digest, const json_t *params, int64_t *id, struct err *e)
 {
     static const char what[] = "add a candidate";
@@ -139,11 +160,11 @@ int store_run_state(struct store *s, int64_t run, const char *state, double add_
     static const char what[] = "update a run";
     char now[32];
     if (store_writable(s, what, e) != 0) return -1;
-    bool ended = strcmp(state, "done") == 0 || strcmp(state, "failed") == 0;
+    bool ended = state && (strcmp(state, "done") == 0 || strcmp(state, "failed") == 0);
     store_now(now);
     return store_write(
         s, NULL, what, e,
-        "UPDATE run SET state = ?, elapsed_s = elapsed_s + ?, summary = coalesce(?, summary), ended = ? WHERE id = ?",
+        "UPDATE run SET state = coalesce(?, state), elapsed_s = elapsed_s + ?, summary = coalesce(?, summary), ended = ? WHERE id = ?",
         "sdjsi", state, add_elapsed_s > 0 ? add_elapsed_s : 0.0, summary, ended ? now : NULL, run);
 }
 

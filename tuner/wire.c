@@ -43,7 +43,10 @@ int wire_encode(struct buf *out, const json_t *j, struct err *e)
     return buf_check(out, e);
 }
 
-void wire_feed(struct wire_decoder *d, const void *bytes, size_t n) { buf_add(&d->in, bytes, n); }
+void wire_feed(struct wire_decoder *d, const void *bytes, size_t n)
+{
+    buf_add(&d->in, bytes, n);
+}
 
 int wire_next(struct wire_decoder *d, json_t **out, struct err *e)
 {
@@ -69,7 +72,10 @@ int wire_next(struct wire_decoder *d, json_t **out, struct err *e)
     return 0;
 }
 
-void wire_decoder_free(struct wire_decoder *d) { buf_free(&d->in); }
+void wire_decoder_free(struct wire_decoder *d)
+{
+    buf_free(&d->in);
+}
 
 int wire_send(int fd, const json_t *j, struct err *e)
 {

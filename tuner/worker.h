@@ -33,7 +33,7 @@ enum worker_outcome {
     WORKER_UNKILLABLE, /* it could not even be killed: the device is lost */
 };
 
-/* cache: folder of binaries; the worker's compilers keep their own caches under it. */
+/* cache: folder of binaries; the worker's compilers keep their own caches under it. NULL: for questions that need none. */
 int worker_spawn(struct worker_loop *l, const char *cache, struct worker **out, struct err *e);
 /* Ends it politely, then by force. Frees it; NULL is allowed. */
 void worker_stop(struct worker *w);

@@ -1,0 +1,158 @@
+#include "cache.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FILE_MAX ((size_t)64 << 20)
+
+static int path_of(char path[PATH_MAX], const char *dir, const char *key, const char *ending, struct err *e)
+{
+    int n = snprintf(path, PATH_MAX, "%s/%.2s/%s.%s", dir, key, key, ending);
+
+    return n < 0 || n >= PATH_MAX ? err_set(e, ERR_STORE, "path too long: %s", dir) : 0;
+}
+
+/* The cache folder and the key's folder in it; parents of the cache exist already (the store made them). */
+static int make_folder(const char *dir, const char *key, struct err *e)
+{
+    char path[PATH_MAX];
+
+    if (mkdir(dir, 0777) != 0 && errno != EEXIST)
+        return err_set(e, ERR_STORE, "cannot create folder %s: %s", dir, strerror(errno));
+    if (snprintf(path, sizeof path, "%s/%.2s", dir, key) >= (int)sizeof path)
+        return err_set(e, ERR_STORE, "path too long: %s", dir);
+    if (mkdir(path, 0777) != 0 && errno != EEXIST)
+        return err_set(e, ERR_STORE, "cannot create folder %s: %s", path, strerror(errno));
+    return 0;
+}
+
+void cache_key(char key[DIGEST_HEX], const struct target *t, const char *source, const char *entry,
+               const char *const *options)
+{
+    char all[DIGEST_HEX] = "";
+
+    for (int i = 0; options && options[i]; i++) {
+        char sum[DIGEST_HEX];
+        digest_strings(sum, all, options[i], NULL);
+        memcpy(all, sum, sizeof all);
+    }
+    digest_strings(key, "binary 1", source, entry, all, t->driver, t->compiler, t->arch, t->driver_version,
+                   t->compute_capability ? "" : t->name, NULL);
+}
+
+int cache_put_source(const char *dir, const char *key, const char *source, struct err *e)
+{
+    char path[PATH_MAX];
+    struct stat st;
+
+    if (make_folder(dir, key, e) != 0 || path_of(path, dir, key, "src", e) != 0) return -1;
+    if (stat(path, &st) == 0 && (size_t)st.st_size == strlen(source)) return 0;
+    return buf_write_file(path, source, strlen(source), e);
+}
+
+int cache_source(const char *dir, const char *key, struct buf *out, struct err *e)
+{
+    char path[PATH_MAX];
+
+    if (path_of(path, dir, key, "src", e) != 0) return -1;
+    return buf_read_file(out, path, FILE_MAX, ERR_STORE, e);
+}
+
+int cache_put(const char *dir, const char *key, struct device_binary *b, struct err *e)
+{
+    char path[PATH_MAX], image[DIGEST_HEX], *text = NULL;
+    json_t *meta = NULL;
+    int rc;
+
+    digest_bytes(image, b->image.p, b->image.n);
+    TRY(path_of(path, dir, key, "bin", e));
+    TRY(buf_write_file(path, b->image.p, b->image.n, e));
+    if (b->ptx.n > 0) {
+        TRY(path_of(path, dir, key, "ptx", e));
+        TRY(buf_write_file(path, b->ptx.p, b->ptx.n, e));
+    }
+    meta = json_pack("{s:s,s:s,s:s%,s:o}", "image", image, "code", b->code_digest, "log", buf_text(&b->log), b->log.n,
+                     "resources", device_resources_to_json(&b->res));
+    if (!meta) { /* a log that is no UTF-8 */
+        meta = json_pack("{s:s,s:s,s:s,s:o}", "image", image, "code", b->code_digest, "log", "(not text)", "resources",
+                         device_resources_to_json(&b->res));
+    }
+    text = meta ? json_dumps(meta, JSON_INDENT(1) | JSON_SORT_KEYS) : NULL;
+    if (!text) {
+        rc = err_nomem(e);
+        goto out;
+    }
+    TRY(path_of(path, dir, key, "json", e));
+    rc = buf_write_file(path, text, strlen(text), e);
+out:
+    free(text);
+    json_decref(meta);
+    return rc;
+}
+
+/* Reads and verifies; *found tells. */
+static int read_entry(const char *dir, const char *key, bool *found, bool *damaged, json_t **meta, struct buf *image,
+                      struct err *e)
+{
+    char path[PATH_MAX], sum[DIGEST_HEX];
+    struct buf text = {0};
+    const char *want;
+    int rc;
+
+    *found = *damaged = false;
+    *meta = NULL;
+    TRY(path_of(path, dir, key, "json", e));
+    if (access(path, R_OK) != 0) goto out;
+    *damaged = true;
+    if (buf_read_file(&text, path, FILE_MAX, ERR_STORE, NULL) != 0) goto out;
+    *meta = json_loads(buf_text(&text), 0, NULL);
+    want = json_string_value(json_object_get(*meta, "image"));
+    TRY(path_of(path, dir, key, "bin", e));
+    if (!want || buf_read_file(image, path, FILE_MAX, ERR_STORE, NULL) != 0) goto out;
+    digest_bytes(sum, image->p, image->n);
+    *found = strcmp(sum, want) == 0;
+    *damaged = !*found;
+out:
+    if (!*found) {
+        json_decref(*meta);
+        *meta = NULL;
+    }
+    buf_free(&text);
+    return rc;
+}
+
+int cache_find(const char *dir, const char *key, bool *found, bool *damaged, json_t **meta, struct err *e)
+{
+    struct buf image = {0};
+    int rc = read_entry(dir, key, found, damaged, meta, &image, e);
+
+    buf_free(&image);
+    return rc;
+}
+
+int cache_image(const char *dir, const char *key, struct buf *out, struct err *e)
+{
+    bool found, damaged;
+    json_t *meta;
+
+    if (read_entry(dir, key, &found, &damaged, &meta, out, e) != 0) return -1;
+    json_decref(meta);
+    if (!found)
+        return err_set(e, ERR_STORE, "binary %.12s is %s in the cache %s: delete that folder and run again", key,
+                       damaged ? "damaged" : "missing", dir);
+    return 0;
+}
+
+int cache_ptx(const char *dir, const char *key, struct buf *out, struct err *e)
+{
+    char path[PATH_MAX];
+
+    if (path_of(path, dir, key, "ptx", e) != 0) return -1;
+    if (access(path, R_OK) != 0) return 0;
+    return buf_read_file(out, path, FILE_MAX, ERR_STORE, e);
+}

@@ -1,0 +1,234 @@
+/* fatune devices and fatune doctor: what can be used here, what is missing, and how to get it. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "paths.h"
+#include "store.h"
+#include "target.h"
+#include "version.h"
+#include "worker.h"
+
+static json_t *list_json(const struct target *list, int n)
+{
+    json_t *out = json_array();
+
+    for (int i = 0; i < n; i++) {
+        char name[32];
+        json_t *j = target_to_json(&list[i]);
+        target_text(&list[i], name, sizeof name);
+        json_object_set_new(j, "device", json_string(name));
+        json_array_append_new(out, j);
+    }
+    return out;
+}
+
+static void print_target(const struct target *t)
+{
+    char name[32];
+
+    target_text(t, name, sizeof name);
+    printf("%-10s %s%s\n", name, t->name, t->is_host_cpu ? "  (the host's CPU)" : "");
+    printf("           %s%s%s; driver %s\n", t->compiler, *t->arch ? ", builds for " : "", t->arch, t->driver_version);
+    printf(
+        "           %lld multiprocessors, %lld threads a block, %.0f kB shared a block, %.1f MB L2, %.1f GB memory\n",
+        (long long)t->sms, (long long)t->threads_block, (double)t->smem_block_bytes / 1024, (double)t->l2_bytes / 1e6,
+        (double)t->memory_bytes / 1e9);
+}
+
+static int exec_devices(const struct command *self, int argc, char **argv)
+{
+    struct target *list = calloc(TARGET_MAX, sizeof *list);
+    struct command_operands operands;
+    struct err e = {0};
+    struct buf note = {0};
+    bool json = false;
+    int n, rc;
+    const struct command_option options[] = {{"json", OPTION_FLAG, &json, NULL, "print as JSON (docs/JSON.md)"},
+                                             {NULL, OPTION_FLAG, NULL, NULL, NULL}};
+
+    rc = command_parse(self, options, argc, argv, 0, 0, &operands, &e);
+    n = rc == 0 ? target_list(list, &note, &e) : -1;
+    if (rc > 0) {
+        rc = 0;
+    } else if (n < 0) {
+        rc = command_fail(&e, json);
+    } else if (json) {
+        rc = command_print_json(json_pack("{s:o,s:s}", "devices", list_json(list, n), "note", buf_text(&note)));
+    } else {
+        for (int i = 0; i < n; i++)
+            print_target(&list[i]);
+        if (n == 0) printf("no device was found\n");
+        if (note.n) printf("\n%s", buf_text(&note));
+        rc = 0;
+    }
+    free(list);
+    buf_free(&note);
+    return rc;
+}
+
+const struct command cmd_devices = {
+    "devices", "", "what can be used here",
+    "Lists the devices of all drivers in the order of --device auto, and what is missing. A child process asks, so\n"
+    "a broken driver cannot take fatune along.",
+    exec_devices};
+
+/* ---- doctor ---- */
+
+struct report {
+    json_t *rows;
+    int problems;
+    bool print;
+};
+
+static void row(struct report *r, bool good, const char *what, const char *text)
+{
+    json_array_append_new(r->rows, json_pack("{s:b,s:s,s:s}", "ok", (int)good, "what", what, "text", text));
+    if (!good) r->problems++;
+    if (r->print) printf("%-5s %-10s %s\n", good ? "ok" : "LOOK", what, text);
+}
+
+/* Opens the device in a worker, canary included, and reads what the driver says of its state. */
+static void visit(struct report *r, const struct target *t)
+{
+    struct worker_loop *l = NULL;
+    struct worker *w;
+    struct err e = {0};
+    json_t *reply = NULL;
+    const json_t *error, *facts;
+    char name[32], text[512];
+    enum worker_outcome outcome;
+
+    target_text(t, name, sizeof name);
+    if (worker_loop_open(&l, &e) != 0 || worker_spawn(l, NULL, &w, &e) != 0) {
+        row(r, false, name, e.text);
+        worker_loop_close(l);
+        return;
+    }
+    outcome =
+        worker_call_take(w, json_pack("{s:s,s:o}", "op", "open", "target", target_to_json(t)), 30, NULL, NULL, &reply);
+    error = json_object_get(reply, "error");
+    facts = json_object_get(reply, "environment");
+    if (outcome != WORKER_REPLY || error) {
+        snprintf(text, sizeof text, "%s: opening it failed: %.300s", t->name,
+                 error ? json_string_value(json_object_get(error, "text")) : worker_words(w));
+        row(r, false, name, text);
+    } else {
+        char *dump = facts ? json_dumps(facts, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+        snprintf(text, sizeof text, "%s opens and its canary kernel is right; %.350s", t->name,
+                 dump ? dump : "no facts of its state");
+        free(dump);
+        row(r, true, name, text);
+        if (json_is_true(json_object_get(facts, "mig")))
+            row(r, false, name, "MIG is on: times hold for this slice only");
+    }
+    json_decref(reply);
+    worker_loop_close(l);
+}
+
+static void visit_mps(struct report *r)
+{
+    const char *dir = getenv("CUDA_MPS_PIPE_DIRECTORY");
+
+    if (access(dir ? dir : "/tmp/nvidia-mps", F_OK) == 0)
+        row(r, false, "mps",
+            "an MPS control folder exists: one client's fault hits all clients of that GPU; stop MPS before measuring");
+}
+
+static void visit_store(struct report *r, const char *path)
+{
+    struct err e = {0};
+    struct store *s = NULL;
+    struct statvfs fs;
+    char folder[4096], text[4200];
+    const char *slash = strrchr(path, '/');
+
+    if (access(path, F_OK) != 0) {
+        snprintf(text, sizeof text, "no store at %s yet; `fatune run` makes it", path);
+        row(r, true, "store", text);
+    } else if (store_open(&s, path, STORE_READ, &e) != 0) {
+        row(r, false, "store", e.text);
+    } else {
+        snprintf(text, sizeof text, "%s opens and is sound", path);
+        row(r, true, "store", text);
+    }
+    store_close(s);
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+    if (statvfs(folder, &fs) != 0 && statvfs(".", &fs) != 0) return;
+    double free_mb = (double)fs.f_bavail * (double)fs.f_frsize / 1e6;
+    snprintf(text, sizeof text, "%.0f MB free for the store%s", free_mb,
+             free_mb < 500 ? ": a run may need 500 MB, make room" : "");
+    row(r, free_mb >= 500, "disk", text);
+}
+
+static void visit_load(struct report *r, bool cpu_only)
+{
+    double load[1];
+    char text[128];
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (getloadavg(load, 1) != 1) return;
+    snprintf(text, sizeof text, "load %.1f on %ld cores%s", load[0], cores,
+             cpu_only && load[0] > 0.5 * (double)cores ? ": other work will disturb measurements on this CPU" : "");
+    row(r, !(cpu_only && load[0] > 0.5 * (double)cores), "host", text);
+}
+
+static int exec_doctor(const struct command *self, int argc, char **argv)
+{
+    struct target *list = calloc(TARGET_MAX, sizeof *list);
+    struct command_operands operands;
+    struct err e = {0};
+    struct buf note = {0};
+    struct report r = {0};
+    const char *store = NULL;
+    bool json = false, cpu_only = true;
+    int n, rc;
+    const struct command_option options[] = {
+        {"store", OPTION_TEXT, &store, "FILE", "the store (default: FATUNE_STORE, else results/fatune.db)"},
+        {"json", OPTION_FLAG, &json, NULL, "print as JSON (docs/JSON.md)"},
+        {NULL, OPTION_FLAG, NULL, NULL, NULL}};
+
+    rc = command_parse(self, options, argc, argv, 0, 0, &operands, &e);
+    if (rc != 0) {
+        free(list);
+        return rc > 0 ? 0 : command_fail(&e, json);
+    }
+    r.rows = json_array();
+    r.print = !json;
+    row(&r, true, "fatune", FATUNE_VERSION " (" FATUNE_COMMIT ")");
+    n = target_list(list, &note, &e);
+    if (n < 0) row(&r, false, "devices", e.text);
+    for (int i = 0; i < n; i++) {
+        visit(&r, &list[i]);
+        cpu_only = cpu_only && list[i].is_host_cpu;
+    }
+    if (n == 0) row(&r, false, "devices", "no device was found");
+    for (char *line = note.n ? note.p : NULL, *end; line && *line; line = end) {
+        end = strchr(line, '\n');
+        if (end) *end++ = '\0';
+        row(&r, n > 0, "missing", line);
+        if (!end) break;
+    }
+    visit_mps(&r);
+    visit_store(&r, paths_store(store));
+    visit_load(&r, cpu_only);
+    rc = r.problems ? err_exit_code(ERR_DEVICE) : 0;
+    if (json)
+        command_print_json(json_pack("{s:i,s:o}", "problems", r.problems, "rows", r.rows));
+    else
+        printf("%s\n", r.problems ? "look at the lines marked LOOK" : "nothing stands in the way of a run");
+    if (!json) json_decref(r.rows);
+    free(list);
+    buf_free(&note);
+    return rc;
+}
+
+const struct command cmd_doctor = {
+    "doctor", "", "what is missing, and how to get it",
+    "Opens every device with its canary kernel, looks at the store, the disk and the host, and says what to do about\n"
+    "what is wrong. Exit code 4 when something stands in the way.",
+    exec_doctor};

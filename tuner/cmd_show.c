@@ -1,0 +1,110 @@
+/* fatune show: everything known of one candidate. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cache.h"
+#include "command.h"
+#include "paths.h"
+#include "store.h"
+
+/* The version's binary as the cache has it: what proves that tensor cores are used, by a count that anyone can repeat. */
+static void add_ptx(json_t *out, const char *store, const char *key)
+{
+    static const char *const instructions[] = {"wmma.mma", "wgmma.mma_async", "mma.sync.aligned.m"};
+    char cache[4096];
+    struct buf ptx = {0};
+    json_t *counts;
+
+    if (!key || !*key || paths_cache(cache, sizeof cache, store, NULL) != 0 || cache_ptx(cache, key, &ptx, NULL) != 0 ||
+        ptx.n == 0) {
+        buf_free(&ptx);
+        return;
+    }
+    counts = json_object();
+    for (size_t i = 0; i < sizeof instructions / sizeof instructions[0]; i++) {
+        int n = 0;
+        for (const char *p = buf_text(&ptx); (p = strstr(p, instructions[i])) != NULL; p++)
+            n++;
+        json_object_set_new(counts, instructions[i], json_integer(n));
+    }
+    json_object_set_new(out, "tensor_instructions_in_ptx", counts);
+    buf_free(&ptx);
+}
+
+static int find(struct store *s, const char *track, const char *name, const char *store, json_t **out, struct err *e)
+{
+    struct store_version v;
+    const char *digest = name;
+    bool version, found;
+    int rc;
+
+    TRY(store_version_find(s, track, name, &v, &version, e));
+    if (version) digest = v.cand;
+    rc = store_candidate_json(s, digest, out, &found, e);
+    if (rc == 0 && !found)
+        rc = err_set(e, ERR_USAGE, "no version or candidate is called %s; `fatune champion list` shows versions", name);
+    if (rc == 0 && version) {
+        json_object_set_new(*out, "version",
+                            json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:O?}", "name", v.name, "track", v.track, "space",
+                                      v.space, "device", v.device, "created", v.created, "binary", v.binary, "facts",
+                                      v.source_facts));
+        add_ptx(*out, store, v.binary);
+    }
+    if (version) store_version_free(&v);
+out:
+    return rc;
+}
+
+static int print_source(const json_t *j, const char *store, struct err *e)
+{
+    const char *key = json_string_value(json_object_get(json_object_get(j, "version"), "binary"));
+    char cache[4096];
+    struct buf text = {0};
+    int rc;
+
+    if (!key) return err_set(e, ERR_USAGE, "--source needs a version (v1, v2, ...), not a candidate's digest");
+    TRY(paths_cache(cache, sizeof cache, store, e));
+    TRY(cache_source(cache, key, &text, e));
+    fputs(buf_text(&text), stdout);
+out:
+    buf_free(&text);
+    return rc;
+}
+
+static int exec(const struct command *self, int argc, char **argv)
+{
+    struct command_operands operands;
+    struct err e = {0};
+    struct store *s = NULL;
+    const char *path = NULL, *track = NULL;
+    json_t *out = NULL;
+    bool json = false, source = false;
+    int rc;
+    const struct command_option options[] = {
+        {"track", OPTION_TEXT, &track, "DIGEST", "which track, where a name occurs in several"},
+        {"source", OPTION_FLAG, &source, NULL, "print the generated source instead"},
+        {"store", OPTION_TEXT, &path, "FILE", "the store (default: FATUNE_STORE, else results/fatune.db)"},
+        {"json", OPTION_FLAG, &json, NULL, "the default; errors as JSON too"},
+        {NULL, OPTION_FLAG, NULL, NULL, NULL}};
+
+    rc = command_parse(self, options, argc, argv, 1, 1, &operands, &e);
+    if (rc > 0) return 0;
+    if (rc < 0) return command_fail(&e, json);
+    path = paths_store(path);
+    rc = store_open(&s, path, STORE_READ, &e);
+    if (rc == 0) rc = find(s, track, operands.text[0], path, &out, &e);
+    store_close(s);
+    if (rc == 0 && source) {
+        rc = print_source(out, path, &e);
+        json_decref(out);
+        return rc == 0 ? 0 : command_fail(&e, json);
+    }
+    if (rc != 0) return command_fail(&e, json);
+    return command_print_json(out);
+}
+
+const struct command cmd_show = {"show", "NAME", "everything known of one candidate",
+                                 "NAME is a version (v1, v2, ...) or a prefix of a candidate's digest. Prints "
+                                 "parameters, resources, checks, timings, trials and\n"
+                                 "verdicts as JSON; for CUDA also how many tensor-core instructions its PTX has.",
+                                 exec};

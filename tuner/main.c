@@ -1,0 +1,56 @@
+/* fatune: the table of commands. A worker is this program again, with one word that users never type. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+#include "serve.h"
+#include "version.h"
+
+const struct command *const commands[] = {&cmd_run,   &cmd_compare, &cmd_champion, &cmd_show, &cmd_eval,
+                                          &cmd_space, &cmd_devices, &cmd_doctor,   NULL};
+
+static void help(FILE *to)
+{
+    fprintf(to, "fatune finds, proves and keeps the fastest correct attention kernel for one GPU and one problem.\n\n"
+                "usage: fatune COMMAND [operands] [options]\n\ncommands:\n");
+    for (int i = 0; commands[i]; i++) {
+        char left[64];
+        snprintf(left, sizeof left, "%s %s", commands[i]->name, commands[i]->usage);
+        fprintf(to, "  %-34s %s\n", left, commands[i]->what);
+    }
+    fprintf(
+        to,
+        "\n`fatune COMMAND --help` says more. --version prints the version.\n"
+        "exit codes: 0 done; 2 usage; 3 bad space or template; 4 device or environment unfit; 5 store;\n"
+        "            6 another run holds the lock; 70 a bug or a failing system call; 130 interrupted, resumable\n");
+}
+
+int main(int argc, char **argv)
+{
+    const char *names[16];
+    const char *near;
+    size_t n = 0;
+
+    if (argc == 2 && strcmp(argv[1], "--worker") == 0) return serve_main();
+    if (argc < 2) {
+        help(stderr);
+        return 2;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        help(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("fatune %s (%s)\n", FATUNE_VERSION, FATUNE_COMMIT);
+        return 0;
+    }
+    for (int i = 0; commands[i]; i++) {
+        if (strcmp(commands[i]->name, argv[1]) == 0) return commands[i]->exec(commands[i], argc - 1, argv + 1);
+        names[n++] = commands[i]->name;
+    }
+    near = err_nearest(argv[1], names, n);
+    fprintf(stderr, "fatune: no command is called '%s'%s%s%s; `fatune --help` lists them\n", argv[1],
+            near ? ", did you mean " : "", near ? near : "", near ? "?" : "");
+    return 2;
+}

@@ -1,0 +1,58 @@
+#include "paths.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void add(struct paths *p, const char *folder, size_t n, const char *below)
+{
+    char *text = p->text[p->n];
+
+    if (n + strlen(below) + 2 > sizeof p->text[0]) return;
+    memcpy(text, folder, n);
+    text[n] = '\0';
+    strncat(text, below, sizeof p->text[0] - n - 1);
+    p->dirs[p->n++] = text;
+}
+
+void paths_templates(struct paths *out, const char *space_path, const char *extra)
+{
+    const char *slash;
+
+    out->n = 0;
+    if (space_path) {
+        slash = strrchr(space_path, '/');
+        if (slash)
+            add(out, space_path, (size_t)(slash - space_path), "");
+        else
+            add(out, ".", 1, "");
+    }
+    if (extra) add(out, extra, strlen(extra), "");
+#ifdef FATUNE_TEMPLATES_SOURCE
+    add(out, FATUNE_TEMPLATES_SOURCE, strlen(FATUNE_TEMPLATES_SOURCE), "");
+#endif
+    char exe[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    if (n > 0) {
+        exe[n] = '\0';
+        slash = strrchr(exe, '/');
+        if (slash) add(out, exe, (size_t)(slash - exe), "/" FATUNE_TEMPLATES_PREFIX_RELATIVE);
+    }
+}
+
+const char *paths_store(const char *option)
+{
+    const char *env = getenv("FATUNE_STORE");
+
+    return option ? option : env && *env ? env : "results/fatune.db";
+}
+
+int paths_cache(char *out, size_t size, const char *store, struct err *e)
+{
+    const char *slash = strrchr(store, '/');
+    int n = snprintf(out, size, "%.*scache", slash ? (int)(slash + 1 - store) : 0, store);
+
+    return n < 0 || (size_t)n >= size ? err_set(e, ERR_STORE, "path too long: %s", store) : 0;
+}

@@ -1,0 +1,528 @@
+/* One request at a time. A poisoned context, or a lost device, is reported once and the process leaves at once by _exit: no destructor of
+ * a GPU library runs in a broken context. */
+#include "serve.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "bench.h"
+#include "cache.h"
+#include "check.h"
+#include "device.h"
+#include "fate.h"
+#include "health.h"
+#include "rng.h"
+#include "target.h"
+#include "wire.h"
+
+#define MAX_LOADED 1024
+
+struct loaded {
+    char key[DIGEST_HEX];
+    int copy; /* a second module of the same binary, for the A/A control */
+    struct launch launch;
+    struct device_kernel *kernel;
+    struct bench_arm *arm; /* in the bench that is open, NULL when not timed there yet */
+};
+
+struct serve {
+    const char *cache;
+    const struct device_driver *driver;
+    struct device *device;
+    struct target target;
+    struct health *health;
+    struct loaded loaded[MAX_LOADED];
+    int nloaded;
+    struct bench *bench;
+    json_t *bench_key; /* what the open bench was opened with */
+};
+
+/* ---- answers ---- */
+
+static void progress(void *ctx, const char *stage)
+{
+    json_t *j = json_pack("{s:s}", "stage", stage);
+
+    (void)ctx;
+    if (wire_send(WIRE_FD, j, NULL) != 0) _exit(0); /* the supervisor is gone */
+    json_decref(j);
+}
+
+static void answer_take(json_t *j)
+{
+    json_object_set_new(j, "done", json_true());
+    if (wire_send(WIRE_FD, j, NULL) != 0) _exit(0);
+    json_decref(j);
+}
+
+static json_t *error_answer(const struct err *e)
+{
+    return json_pack("{s:{s:i,s:s}}", "error", "code", (int)e->code, "text", e->text);
+}
+
+static void answer_fate(enum fate f, const char *text, json_t *more)
+{
+    json_t *j = more ? more : json_object();
+
+    json_object_set_new(j, "fate", json_string(fate_name(f)));
+    json_object_set_new(j, "text", json_string(text));
+    answer_take(j);
+}
+
+/* Turns the class of a failed device call into the answer. at_load: a refusal there is a matter of limits. more is consumed. */
+static void answer_class(enum device_class c, enum fate refused, const struct err *e, json_t *more)
+{
+    json_t *j = more ? more : json_object();
+
+    if (c == DEVICE_LOST) {
+        json_decref(j);
+        j = error_answer(e);
+    } else {
+        json_object_set_new(j, "fate", json_string(fate_name(c == DEVICE_STICKY ? FATE_CRASH : refused)));
+        json_object_set_new(j, "text", json_string(e->text));
+    }
+    if (c != DEVICE_FATE) json_object_set_new(j, "leave", json_true());
+    answer_take(j);
+    if (c != DEVICE_FATE) _exit(0);
+}
+
+/* ---- enumerate ---- */
+
+static void do_targets(void)
+{
+    struct target list[TARGET_MAX];
+    struct buf note = {0};
+    json_t *targets = json_array();
+
+    for (int i = 0; device_drivers[i]; i++) {
+        int n = device_drivers[i]->enumerate(list, TARGET_MAX, &note);
+        for (int k = 0; k < n; k++)
+            json_array_append_new(targets, target_to_json(&list[k]));
+    }
+    answer_take(json_pack("{s:o,s:s}", "targets", targets, "note", buf_text(&note)));
+    buf_free(&note);
+}
+
+static void do_arch(const json_t *r)
+{
+    const char *arch = json_string_value(json_object_get(r, "arch"));
+    struct err e = {0};
+    struct target t = {0};
+
+    for (int i = 0; device_drivers[i]; i++) {
+        if (!device_drivers[i]->arch_target) continue;
+        if (device_drivers[i]->arch_target(&t, arch ? arch : "", &e) == 0) {
+            answer_take(json_pack("{s:o}", "target", target_to_json(&t)));
+            return;
+        }
+    }
+    err_set(&e, ERR_USAGE, "this build has no CUDA support: --arch needs it; build with the CUDA headers installed");
+    answer_take(error_answer(&e));
+}
+
+/* ---- compile ---- */
+
+/* A compiler that runs away is stopped by the kernel before it takes the machine along. Sanitizers reserve more than any limit. */
+static void confine_compiler(void)
+{
+#ifndef __SANITIZE_ADDRESS__
+    struct rlimit space = {(rlim_t)16 << 30, (rlim_t)16 << 30};
+
+    setrlimit(RLIMIT_AS, &space);
+#endif
+}
+
+static const char *cuda_include(void)
+{
+    const char *dir = getenv("FATUNE_CUDA_INCLUDE");
+
+    return dir ? dir : "/usr/local/cuda/include";
+}
+
+static void do_compile(struct serve *s, const json_t *r)
+{
+    const char *key = json_string_value(json_object_get(r, "key"));
+    const char *entry = json_string_value(json_object_get(r, "entry"));
+    const json_t *list = json_object_get(r, "options");
+    const char *options[16] = {NULL};
+    struct device_binary b = {0};
+    struct buf source = {0};
+    struct err e = {0};
+    struct target t;
+    enum device_class c = DEVICE_LOST;
+    json_t *reply;
+
+    confine_compiler();
+    for (size_t i = 0; i < json_array_size(list) && i < 15; i++)
+        options[i] = json_string_value(json_array_get(list, i));
+    if (!key || !entry || target_from_json(&t, json_object_get(r, "target"), &e) != 0 ||
+        cache_source(s->cache, key, &source, &e) != 0)
+        goto out;
+    const struct device_driver *driver = device_driver_named(t.driver);
+    const struct device_source src = {buf_text(&source), entry, options,
+                                      json_is_true(json_object_get(r, "headers")) ? cuda_include() : NULL};
+    if (!driver) {
+        err_set(&e, ERR_BUG, "no driver named %s", t.driver);
+        goto out;
+    }
+    c = driver->compile(&t, &src, &b, &e);
+    if (c == DEVICE_OK && cache_put(s->cache, key, &b, &e) != 0) c = DEVICE_LOST;
+out:
+    if (c == DEVICE_LOST || c == DEVICE_STICKY) {
+        answer_take(error_answer(&e));
+    } else {
+        reply = json_pack("{s:s,s:s,s:s,s:o}", "fate", fate_name(c == DEVICE_OK ? FATE_OK : FATE_COMPILE), "text",
+                          c == DEVICE_OK ? "" : e.text, "code", b.code_digest, "resources",
+                          device_resources_to_json(&b.res));
+        if (json_object_set_new(reply, "log", json_stringn(buf_text(&b.log), b.log.n)) != 0)
+            json_object_set_new(reply, "log", json_string("(the compiler's log is no UTF-8 text)"));
+        answer_take(reply);
+    }
+    device_binary_free(&b);
+    buf_free(&source);
+}
+
+/* ---- the device ---- */
+
+static void do_open(struct serve *s, const json_t *r)
+{
+    struct err e = {0};
+    struct buf note = {0};
+    enum device_class c = DEVICE_LOST;
+
+    if (target_from_json(&s->target, json_object_get(r, "target"), &e) == 0) {
+        s->driver = device_driver_named(s->target.driver);
+        if (!s->driver)
+            err_set(&e, ERR_BUG, "no driver named %s", s->target.driver);
+        else if ((c = s->driver->open(&s->device, &s->target, &e)) == DEVICE_OK)
+            c = s->driver->canary(s->device, &e);
+    }
+    if (c != DEVICE_OK) {
+        err_context(&e, "device %s", s->target.name);
+        answer_take(error_answer(&e));
+        _exit(0);
+    }
+    s->health = health_open(&s->target, &note);
+    answer_take(json_pack("{s:o?,s:s}", "environment", s->health ? health_environment(s->health) : NULL, "note",
+                          buf_text(&note)));
+    buf_free(&note);
+}
+
+static void close_bench(struct serve *s)
+{
+    for (int i = 0; i < s->nloaded; i++) {
+        bench_arm_close(s->loaded[i].arm);
+        s->loaded[i].arm = NULL;
+    }
+    bench_close(s->bench);
+    s->bench = NULL;
+    json_decref(s->bench_key);
+    s->bench_key = NULL;
+}
+
+static void drop(struct serve *s, struct loaded *l)
+{
+    bench_arm_close(l->arm);
+    s->driver->unload(s->device, l->kernel);
+    *l = s->loaded[--s->nloaded];
+}
+
+/* The kernel that j names, loaded once a worker. */
+static enum device_class load(struct serve *s, const json_t *j, struct loaded **out, struct err *e)
+{
+    const char *key = json_string_value(json_object_get(j, "key"));
+    int copy = (int)json_integer_value(json_object_get(j, "copy"));
+    struct loaded *l = &s->loaded[s->nloaded];
+    struct buf image = {0};
+    enum device_class c;
+
+    if (!key || strlen(key) >= sizeof l->key) {
+        err_set(e, ERR_BUG, "a kernel without a key");
+        return DEVICE_LOST;
+    }
+    for (int i = 0; i < s->nloaded; i++) {
+        if (strcmp(s->loaded[i].key, key) == 0 && s->loaded[i].copy == copy) {
+            *out = &s->loaded[i];
+            return DEVICE_OK;
+        }
+    }
+    *l = (struct loaded){.copy = copy};
+    memcpy(l->key, key, strlen(key) + 1);
+    if (launch_from_json(&l->launch, json_object_get(j, "launch"), e) != 0 ||
+        cache_image(s->cache, key, &image, e) != 0) {
+        buf_free(&image);
+        return DEVICE_LOST;
+    }
+    c = s->driver->load(s->device, image.p, image.n, &l->launch, &l->kernel, e);
+    buf_free(&image);
+    if (c == DEVICE_OK) {
+        *out = l;
+        s->nloaded++;
+    }
+    return c;
+}
+
+/* Opens the bench that j asks for ({"problem", "cold", "seed"}), or keeps the one that is open already. */
+static enum device_class bench_for(struct serve *s, const json_t *j, struct err *e)
+{
+    struct problem p;
+    enum device_class c;
+
+    if (s->bench && json_equal(s->bench_key, j)) return DEVICE_OK;
+    close_bench(s);
+    if (problem_from_json(&p, json_object_get(j, "problem"), e) != 0) return DEVICE_LOST;
+    c = bench_open(&s->bench, s->driver, s->device, &s->target, &p,
+                   json_is_true(json_object_get(j, "cold")) ? BENCH_COLD : BENCH_WARM,
+                   (uint64_t)json_integer_value(json_object_get(j, "seed")), s->health, e);
+    if (c == DEVICE_OK) s->bench_key = json_deep_copy(j);
+    return c;
+}
+
+/* ---- evaluate ---- */
+
+static enum device_class do_check(struct serve *s, const json_t *r, const struct loaded *l, struct check_report *out,
+                                  struct err *e)
+{
+    const json_t *rule = json_object_get(r, "rule");
+    struct check_rule c = {.level = json_is_true(json_object_get(rule, "full")) ? CHECK_FULL : CHECK_QUICK,
+                           .seed = (uint64_t)json_integer_value(json_object_get(rule, "seed")),
+                           .atol = json_number_value(json_object_get(rule, "atol")),
+                           .rtol = json_number_value(json_object_get(rule, "rtol")),
+                           .repeats = (int)json_integer_value(json_object_get(rule, "repeats")),
+                           .box_s = json_number_value(json_object_get(rule, "box_s"))};
+    struct check_kernel candidate = {l->kernel, &l->launch}, reference;
+    struct loaded *ref;
+    struct problem p;
+    enum device_class class;
+
+    if (problem_from_json(&p, json_object_get(r, "problem"), e) != 0) return DEVICE_LOST;
+    class = load(s, json_object_get(r, "reference"), &ref, e);
+    if (class != DEVICE_OK) {
+        err_context(e, "the reference kernel");
+        return DEVICE_LOST;
+    }
+    reference = (struct check_kernel){ref->kernel, &ref->launch};
+    return check_run(s->driver, s->device, &p, &candidate, &reference, &c, progress, NULL, out, e);
+}
+
+/* samples of the arm into reply; FATE_WRONG when the timed runs left another result than the run before them. */
+static enum device_class do_time(struct serve *s, const json_t *time, struct loaded *l, json_t *reply, enum fate *fate,
+                                 struct err *e)
+{
+    int n = (int)json_integer_value(json_object_get(time, "samples"));
+    int k = (int)json_integer_value(json_object_get(time, "k"));
+    struct health_reading reading;
+    json_t *samples = json_array();
+    enum device_class c;
+    bool same = true;
+    double us;
+
+    json_object_set_new(reply, "samples", samples);
+    c = bench_for(s, json_object_get(time, "bench"), e);
+    if (c == DEVICE_OK && !l->arm) {
+        progress(NULL, "timing");
+        c = bench_arm_open(s->bench, l->kernel, &l->launch, k, &l->arm, e);
+        if (c == DEVICE_OK) c = bench_sample(l->arm, &us, e); /* the first sample warms up and is not kept */
+    }
+    for (int i = 0; i < n && c == DEVICE_OK; i++) {
+        progress(NULL, "timing");
+        c = bench_sample(l->arm, &us, e);
+        if (c == DEVICE_OK) json_array_append_new(samples, json_real(us));
+    }
+    if (c == DEVICE_OK) {
+        json_object_set_new(reply, "k", json_integer(bench_arm_k(l->arm)));
+        if (s->health) {
+            health_read(s->health, &reading);
+            json_object_set_new(reply, "health", health_to_json(&reading));
+        }
+        if (json_is_true(json_object_get(time, "verify"))) c = bench_verify(l->arm, &same, e);
+    }
+    if (c == DEVICE_OK && !same) {
+        *fate = FATE_WRONG;
+        err_set(e, ERR_DEVICE, "the output after the timed runs differs from the output before them");
+    }
+    return c;
+}
+
+/* Room for the three kernels that one request may load; pointers into loaded[] hold within a request. */
+static void make_room(struct serve *s)
+{
+    if (s->nloaded < MAX_LOADED - 3) return;
+    close_bench(s);
+    while (s->nloaded > 0)
+        drop(s, &s->loaded[0]);
+}
+
+static void do_evaluate(struct serve *s, const json_t *r)
+{
+    const json_t *time = json_object_get(r, "time");
+    bool keep = json_is_true(json_object_get(r, "keep"));
+    enum fate fate = FATE_OK, refused = FATE_LIMITS;
+    struct device_resources res = {-1, -1, -1, -1, -1, -1, -1};
+    struct check_report report = {0};
+    struct err e = {0};
+    struct loaded *l = NULL;
+    json_t *reply = json_object();
+    enum device_class c;
+
+    make_room(s);
+    progress(NULL, "loading");
+    c = load(s, json_object_get(r, "kernel"), &l, &e);
+    if (c == DEVICE_OK && s->driver->resources) {
+        c = s->driver->resources(s->device, l->kernel, &res, &e);
+        json_object_set_new(reply, "resources", device_resources_to_json(&res));
+    }
+    if (c == DEVICE_OK) refused = FATE_LAUNCH;
+    if (c == DEVICE_OK && json_object_get(r, "rule")) {
+        c = do_check(s, r, l, &report, &e);
+        if (c == DEVICE_OK || c == DEVICE_STICKY) {
+            fate = report.fate;
+            if (report.json) json_object_set(reply, "report", report.json);
+            err_set(&e, ERR_DEVICE, "%s", report.text); /* e keeps the first text */
+        }
+    }
+    if (c == DEVICE_OK && fate == FATE_OK && time) {
+        e = (struct err){0};
+        c = do_time(s, time, l, reply, &fate, &e);
+    }
+    check_report_free(&report);
+    if (c != DEVICE_OK) {
+        answer_class(c, refused, &e, reply);
+        return;
+    }
+    progress(NULL, "canary");
+    if (s->driver->canary(s->device, &(struct err){0}) != DEVICE_OK) {
+        err_set(&e, ERR_DEVICE, "the device context did not survive this kernel (canary failed)");
+        answer_class(DEVICE_STICKY, FATE_CRASH, &e, reply);
+    }
+    if (!keep) {
+        close_bench(s);
+        drop(s, l);
+    }
+    answer_fate(fate, fate == FATE_OK ? "" : e.text, reply);
+}
+
+/* ---- session ---- */
+
+static enum device_class send_quad(struct bench_arm *a, struct bench_arm *b, bool baab, int m, int number,
+                                   struct err *e)
+{
+    struct bench_quad q = {0};
+    json_t *j, *samples;
+    enum device_class c = bench_quad(a, b, baab, m, &q, e);
+
+    if (c == DEVICE_OK) {
+        samples = json_array();
+        for (int i = 0; i < 4 * m; i++)
+            json_array_append_new(samples, json_real(q.samples[i]));
+        j = json_pack("{s:i,s:b,s:i,s:o,s:o,s:o}", "quad", number, "baab", (int)q.baab, "m", q.m, "samples", samples,
+                      "before", health_to_json(&q.before), "after", health_to_json(&q.after));
+        if (wire_send(WIRE_FD, j, NULL) != 0) _exit(0);
+        json_decref(j);
+    }
+    bench_quad_free(&q);
+    return c;
+}
+
+static enum device_class session_arms(struct serve *s, const json_t *r, struct rng *rng, struct loaded *arm[2],
+                                      int *which, struct err *e)
+{
+    const char *const names[2] = {"a", "b"};
+    int first = (int)rng_below(rng, 2); /* module load order is part of the luck that sessions average */
+    enum device_class c = DEVICE_OK;
+
+    for (int i = 0; i < 2 && c == DEVICE_OK; i++) {
+        const json_t *j = json_object_get(r, names[ *which = first ^ i]);
+        c = load(s, j, &arm[*which], e);
+        if (c == DEVICE_OK)
+            c = bench_arm_open(s->bench, arm[*which]->kernel, &arm[*which]->launch,
+                               (int)json_integer_value(json_object_get(j, "k")), &arm[*which]->arm, e);
+    }
+    return c;
+}
+
+static void do_session(struct serve *s, const json_t *r)
+{
+    int quads = (int)json_integer_value(json_object_get(r, "quads")),
+        m = (int)json_integer_value(json_object_get(r, "m"));
+    double warm_s = json_number_value(json_object_get(r, "warm_s"));
+    struct rng rng;
+    struct loaded *arm[2] = {NULL, NULL};
+    struct err e = {0};
+    int which = 0;
+    bool steady[2] = {false, false}, same[2] = {true, true};
+    enum device_class c;
+
+    rng_init(&rng, (uint64_t)json_integer_value(json_object_get(r, "seed")), "session");
+    make_room(s);
+    progress(NULL, "loading");
+    c = bench_for(s, json_object_get(r, "bench"), &e);
+    if (c == DEVICE_OK) c = session_arms(s, r, &rng, arm, &which, &e);
+    for (int i = 0; i < 2 && c == DEVICE_OK; i++) {
+        progress(NULL, "warming up");
+        c = bench_warm_up(arm[i]->arm, warm_s / 2, &steady[i], &e);
+    }
+    for (int i = -1; i < quads && c == DEVICE_OK; i++) /* number -1 is discarded: it settles caches and clocks */
+        c = send_quad(arm[0]->arm, arm[1]->arm, rng_below(&rng, 2) == 1, m, i, &e);
+    for (int i = 0; i < 2 && c == DEVICE_OK; i++) {
+        which = i;
+        c = bench_verify(arm[i]->arm, &same[i], &e);
+    }
+    if (c != DEVICE_OK) {
+        answer_class(c, FATE_LAUNCH, &e, json_pack("{s:s}", "arm", which ? "b" : "a"));
+        return;
+    }
+    answer_take(json_pack("{s:s,s:[b,b],s:[b,b],s:[i,i]}", "fate", "OK", "steady", (int)steady[0], (int)steady[1],
+                          "same", (int)same[0], (int)same[1], "k", bench_arm_k(arm[0]->arm), bench_arm_k(arm[1]->arm)));
+}
+
+/* ---- main ---- */
+
+static void handle(struct serve *s, const json_t *r)
+{
+    const char *op = json_string_value(json_object_get(r, "op"));
+    struct err e = {0};
+
+    if (!op) op = "";
+    if (strcmp(op, "targets") == 0)
+        do_targets();
+    else if (strcmp(op, "arch") == 0)
+        do_arch(r);
+    else if (strcmp(op, "compile") == 0)
+        do_compile(s, r);
+    else if (strcmp(op, "open") == 0)
+        do_open(s, r);
+    else if (strcmp(op, "evaluate") == 0 && s->device)
+        do_evaluate(s, r);
+    else if (strcmp(op, "session") == 0 && s->device)
+        do_session(s, r);
+    else {
+        err_set(&e, ERR_BUG, "request '%s' is unknown, or came before 'open'", op);
+        answer_take(error_answer(&e));
+    }
+}
+
+int serve_main(void)
+{
+    static struct serve s;
+    struct wire_decoder d = {0};
+    struct rlimit core = {0, 0};
+    json_t *r;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getenv("FATUNE_SUPERVISOR") && getppid() != atol(getenv("FATUNE_SUPERVISOR")))
+        _exit(0); /* the supervisor died before the line above */
+    setrlimit(RLIMIT_CORE, &core);
+    s.cache = getenv("FATUNE_CACHE");
+    if (!s.cache) s.cache = ".";
+    while (wire_receive(WIRE_FD, &d, &r, NULL) == 0 && r) {
+        handle(&s, r);
+        json_decref(r);
+    }
+    _exit(0); /* destructors of compilers and GPU libraries have crashed at exit before */
+}

@@ -1,0 +1,348 @@
+/* One run, top to bottom: open, (search, race) or what the store has of them, confirm, close. Each stage is in its own tune_*.c. */
+#include "tune.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "target.h"
+#include "tune_private.h"
+
+/* ---- the run's row ---- */
+
+static json_t *run_settings(const struct tune *t)
+{
+    return json_pack("{s:s,s:i,s:f,s:I,s:o}", "strategy", t->o->strategy ? t->o->strategy : t->space.search.strategy,
+                     "evaluations", t->evaluations, "minutes", t->minutes, "seed", (json_int_t)t->seed, "target",
+                     target_to_json(&t->target));
+}
+
+static int begin(struct tune *t, const char *key, int64_t space, int64_t environment, struct err *e)
+{
+    json_t *settings = run_settings(t);
+    int64_t id;
+    int rc;
+
+    store_run_free(&t->run);
+    t->run = (struct store_run){0};
+    TRY(store_run_begin(t->store, space, environment, key, t->track, settings, &id, e));
+    TRY(store_run_get(t->store, id, &t->run, e));
+out:
+    json_decref(settings);
+    return rc;
+}
+
+/* Finds the run to go on with, or begins one. A finished run with this key is confirmed again: the new run takes over its evaluations and
+ * standings, and goes straight to fresh sessions. */
+static int open_run(struct tune *t, int64_t *previous, struct err *e)
+{
+    char key[DIGEST_HEX], numbers[160], templates[DIGEST_HEX] = "";
+    json_t *problem = problem_to_json(&t->space.problem);
+    int64_t space, environment;
+    bool found;
+    int rc;
+
+    *previous = 0;
+    snprintf(numbers, sizeof numbers, "%llu %d", (unsigned long long)t->seed, t->evaluations);
+    for (int i = 0; i < domain_templates(t->domain); i++) { /* a changed template is another run */
+        char all[DIGEST_HEX];
+        digest_strings(all, templates, domain_template(t->domain, i)->digest, NULL);
+        memcpy(templates, all, sizeof templates);
+    }
+    digest_strings(key, "run 1", t->space.digest, templates, t->track, t->environment_digest, t->strategy, numbers,
+                   NULL);
+    TRY(store_environment(t->store, t->environment_digest, t->environment, &environment, e));
+    TRY(store_space(t->store, t->space.digest, t->space.name, t->space.text, problem, &space, e));
+    TRY(store_run_find(t->store, key, &t->run, &found, e));
+    if (found && !t->o->fresh && strcmp(t->run.state, "done") == 0) {
+        *previous = t->run.id;
+        TRY(begin(t, key, space, environment, e));
+        t->reconfirm = true;
+    } else if (!found || t->o->fresh || strcmp(t->run.state, "failed") == 0) {
+        TRY(begin(t, key, space, environment, e));
+    }
+    t->elapsed_before = t->run.elapsed_s;
+    rc = store_champion(t->store, t->track, &t->champion, &t->has_champion, e);
+out:
+    json_decref(problem);
+    return rc;
+}
+
+/* ---- standings of an earlier race ---- */
+
+struct recall {
+    struct tune *t;
+    struct tune_item *by_seq; /* allocated items, seq of the earlier run */
+    const json_t *standings;
+    int standing_seq;
+    struct err *e;
+    int rc;
+};
+
+static struct tune_item *adopt(struct tune *t, const struct store_evaluation *v, struct err *e)
+{
+    const char *identity = json_string_value(json_object_get(v->detail, "identity"));
+    struct tune_item *i;
+    struct cand c;
+
+    if (cand_from_json(t->domain, v->params, &c, e) != 0) return NULL;
+    i = tune_item_new(t, &c, e);
+    if (!i) return NULL;
+    if (strcmp(i->id, v->cand) != 0) {
+        err_set(e, ERR_STORE, "a template has changed since this run was made; start anew with --fresh");
+        return NULL;
+    }
+    i->row = v->candidate;
+    i->fate = v->fate;
+    i->us = v->us;
+    i->done = i->committed = true;
+    i->detail = json_incref(v->detail);
+    i->k = (int)json_integer_value(json_object_get(v->detail, "k"));
+    if (identity && strlen(identity) < sizeof i->identity) memcpy(i->identity, identity, strlen(identity) + 1);
+    return i;
+}
+
+/* Position of seq in the standings, or -1. */
+static int rank_of(const json_t *standings, int seq)
+{
+    for (size_t i = 0; i < json_array_size(standings); i++)
+        if (json_integer_value(json_array_get(standings, i)) == seq) return (int)i;
+    return -1;
+}
+
+static int take_standing(void *ctx, const struct store_evaluation *v)
+{
+    struct recall *r = ctx;
+    struct tune *t = r->t;
+    int rank = rank_of(r->standings, v->seq);
+    bool champion = t->has_champion && strcmp(v->cand, t->champion.version.cand) == 0;
+    bool standing = champion || (!t->has_champion && v->seq == r->standing_seq);
+    struct tune_item *i;
+
+    if ((rank < 0 && !standing) || v->fate != FATE_OK || (champion && t->standing)) return 0;
+    i = adopt(t, v, r->e);
+    if (!i) {
+        r->rc = -1;
+        return 1;
+    }
+    if (standing)
+        t->standing = i;
+    else if (rank < TUNE_RACE_KEEP)
+        t->standings[rank] = i;
+    return 0;
+}
+
+/* Fills standing and standings from run `id`, whose race is over. *usable: the standing champion was among its evaluations. */
+static int recall_standings(struct tune *t, int64_t id, bool *usable, struct err *e)
+{
+    struct store_run run = {0};
+    struct recall r = {.t = t, .standing_seq = -1, .e = e};
+    int kept = 0, rc;
+
+    TRY(store_run_get(t->store, id, &run, e));
+    r.standings = json_object_get(run.summary, "standings");
+    if (json_object_get(run.summary, "standing"))
+        r.standing_seq = (int)json_integer_value(json_object_get(run.summary, "standing"));
+    TRY(store_evaluations(t->store, id, take_standing, &r, e));
+    TRY(r.rc);
+    for (int i = 0; i < TUNE_RACE_KEEP; i++)
+        if (t->standings[i]) t->standings[kept++] = t->standings[i];
+    t->nstandings = kept;
+    *usable = t->standing != NULL && (kept > 0 || !t->has_champion);
+out:
+    store_run_free(&run);
+    return rc;
+}
+
+/* ---- summary ---- */
+
+static json_t *fates_json(const struct tune *t)
+{
+    json_t *j = json_object();
+
+    for (int i = 0; i < FATE_N; i++)
+        if (t->progress.fates[i]) json_object_set_new(j, fate_name((enum fate)i), json_integer(t->progress.fates[i]));
+    return j;
+}
+
+static json_t *standings_json(const struct tune *t)
+{
+    json_t *list = json_array();
+
+    for (int i = 0; i < t->nstandings; i++)
+        json_array_append_new(list, json_integer(t->standings[i]->seq));
+    return list;
+}
+
+static json_t *champion_json(struct tune *t, struct err *e)
+{
+    struct store_champion c = {0};
+    bool found;
+    json_t *j;
+
+    if (store_champion(t->store, t->track, &c, &found, e) != 0) return NULL;
+    if (!found) return json_null();
+    j = json_pack("{s:s,s:s,s:s,s:s,s:O?,s:O?}", "name", c.version.name, "since", c.at, "action", c.action, "note",
+                  c.note, "params", c.version.params, "facts", c.version.source_facts);
+    store_champion_free(&c);
+    return j;
+}
+
+static json_t *summary(struct tune *t, int64_t previous, struct err *e)
+{
+    json_t *champion = champion_json(t, e);
+    json_t *out;
+    char problem[128], device[32];
+
+    if (!champion) return NULL;
+    problem_text(&t->space.problem, problem, sizeof problem);
+    target_text(&t->target, device, sizeof device);
+    out = json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:i,s:i,s:i,s:o,s:o,s:O,s:o}", "run", (json_int_t)t->run.id,
+                    "space", t->space.name, "problem", problem, "device", device, "device_name", t->target.name,
+                    "track", t->track, "strategy", t->strategy, "seed", (json_int_t)t->seed, "proposals", t->nitems,
+                    "aliases", t->progress.aliases, "compiled", farm_compiled(t->farm), "fates", fates_json(t),
+                    "standings", standings_json(t), "trials", t->trials, "champion", champion);
+    if (!out) {
+        err_nomem(e);
+        return NULL;
+    }
+    if (t->standing) json_object_set_new(out, "standing", json_integer(t->standing->seq));
+    if (previous) json_object_set_new(out, "confirms_run", json_integer(previous));
+    json_object_set_new(out, "seconds",
+                        json_pack("{s:f,s:f,s:f,s:f}", "elapsed", tune_elapsed(t), "compile_summed",
+                                  farm_seconds(t->farm), "check_and_measure", t->measure_s, "device_idle",
+                                  t->device_idle_s));
+    return out;
+}
+
+/* ---- run ---- */
+
+static int search_and_race(struct tune *t, struct err *e)
+{
+    bool usable = false;
+
+    if (strcmp(t->run.state, "confirm") == 0) {
+        if (recall_standings(t, t->run.id, &usable, e) != 0) return -1;
+        if (usable) return 0;
+    }
+    if (tune_search(t, e) != 0) return -1;
+    if (store_run_state(t->store, t->run.id, "race", 0, NULL, e) != 0) return -1;
+    return tune_race(t, e);
+}
+
+/* The evaluations of the run that is confirmed again belong to the new run as well, so that it stands by itself. */
+static int take_over(struct tune *t, struct err *e)
+{
+    for (int i = 0; i < t->nitems; i++) {
+        struct tune_item *x = t->items[i];
+        struct store_evaluation v = {.run = t->run.id,
+                                     .candidate = x->row,
+                                     .seq = i,
+                                     .fate = x->fate,
+                                     .us = x->us,
+                                     .alias_of = -1,
+                                     .detail = x->detail};
+        memcpy(v.cand, x->id, sizeof v.cand);
+        if (tune_prepare(t, x, e) != 0) return -1;
+        memcpy(v.binary, x->job.key, sizeof v.binary);
+        x->seq = i;
+        if (store_evaluation_put(t->store, &v, e) != 0) return -1;
+    }
+    return 0;
+}
+
+static int stages(struct tune *t, int64_t previous, struct err *e)
+{
+    bool usable = false;
+
+    if (previous) {
+        if (recall_standings(t, previous, &usable, e) != 0) return -1;
+        if (usable) {
+            tune_report(t, "run %lld is done: its best challenger meets the standing champion again, in fresh sessions",
+                        (long long)previous);
+            if (take_over(t, e) != 0) return -1;
+        } else {
+            t->reconfirm = false;
+        }
+    }
+    if (!usable && search_and_race(t, e) != 0) return -1;
+    return tune_confirm(t, e);
+}
+
+int tune_run(const struct tune_options *o, json_t **out, struct err *e)
+{
+    struct tune *t = calloc(1, sizeof *t);
+    int64_t previous;
+    bool begun = false;
+    int rc;
+
+    *out = NULL;
+    if (!t) return err_nomem(e);
+    TRY(tune_open(t, o, true, e));
+    TRY(open_run(t, &previous, e));
+    begun = true;
+    TRY(stages(t, previous, e));
+    *out = summary(t, previous, e);
+    rc = *out ? store_run_state(t->store, t->run.id, "done", worker_now() - t->started, *out, e) : -1;
+    if (rc == 0) begun = false;
+out:
+    if (begun) /* what was spent counts, however it ended; a run that stopped goes on from its state */
+        store_run_state(t->store, t->run.id, NULL, worker_now() - t->started, NULL, &(struct err){0});
+    tune_close(t);
+    free(t);
+    return rc;
+}
+
+/* ---- eval ---- */
+
+int tune_eval(const struct tune_options *o, const char *tmpl, const char *set, bool full, int samples, json_t **out,
+              struct err *e)
+{
+    struct tune *t = calloc(1, sizeof *t);
+    struct tune_item *i;
+    struct buf text = {0}, ptx = {0};
+    double values[64];
+    struct cand c;
+    int got = 0, rc;
+
+    *out = NULL;
+    if (!t) return err_nomem(e);
+    TRY(tune_open(t, o, false, e));
+    TRY(cand_parse(t->domain, tmpl, set ? set : "", &c, e));
+    if (!(i = tune_item_new(t, &c, e))) {
+        rc = -1;
+        goto out;
+    }
+    TRY(tune_prepare(t, i, e));
+    if (i->rendered) TRY(farm_wait(t->farm, &i->job, e));
+    if (i->rendered && i->job.fate != FATE_OK) {
+        i->fate = i->job.fate;
+        i->log = i->job.log ? strdup(i->job.log) : NULL;
+    } else if (i->rendered) {
+        TRY(tune_evaluate(t, i, full ? TUNE_FULL : TUNE_QUICK, samples > 64 ? 64 : samples, values, &got, e));
+    }
+    cand_text(t->domain, &c, &text);
+    *out = json_pack("{s:s,s:s,s:s,s:s,s:s,s:o}", "candidate", buf_text(&text), "id", i->id, "fate", fate_name(i->fate),
+                     "log", i->log ? i->log : "", "device", t->target.name, "launch", launch_to_json(&i->launch));
+    if (!*out) {
+        rc = err_nomem(e);
+        goto out;
+    }
+    if (i->detail) json_object_set(*out, "detail", i->detail);
+    if (i->job.resources) json_object_set(*out, "compiled", i->job.resources);
+    if (got > 0) {
+        json_t *list = json_array();
+        for (int n = 0; n < got; n++)
+            json_array_append_new(list, json_real(values[n]));
+        json_object_set_new(*out, "samples_us", list);
+        json_object_set_new(*out, "median_us", isfinite(i->us) ? json_real(i->us) : json_null());
+        json_object_set_new(*out, "floor_us", json_real(tune_item_floor(t)));
+    }
+out:
+    buf_free(&text);
+    buf_free(&ptx);
+    tune_close(t);
+    free(t);
+    return rc;
+}

@@ -1,0 +1,59 @@
+/* tune.h - the pipeline: space -> cand -> tmpl -> jit -> check -> bench -> verdict -> store.
+ *
+ * Runs in the supervisor. Resumable: every finished stage of a candidate, every session and every verdict is one committed
+ * transaction, and a run that is started again with the same key (space, track, environment, seed, strategy, budget) goes on behind
+ * the last of them. A run that is already done is confirmed again: its best challenger meets the standing champion in fresh sessions.
+ * Prints nothing: progress goes to the caller. */
+#ifndef TUNE_H
+#define TUNE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "fate.h"
+
+enum tune_phase { TUNE_PREPARE, TUNE_SEARCH, TUNE_RACE, TUNE_CHECK, TUNE_CONFIRM };
+
+struct tune_progress {
+    enum tune_phase phase;
+    const char *event; /* a line for people that something happened, or NULL */
+    int done, total;   /* of this phase; total 0: unknown */
+    double elapsed_s, left_s; /* left_s < 0: unknown */
+    double best_us;    /* 0: none yet; a search score, not a result */
+    const char *best;  /* the candidate's text, "" */
+    int compiling;     /* jobs not yet done */
+    int fates[FATE_N];
+    int aliases, known;
+};
+
+struct tune_options {
+    const char *space;     /* path */
+    const char *device;    /* NULL: auto */
+    const char *store;     /* path of the store */
+    const char *templates; /* extra folder of templates, or NULL */
+    const char *strategy;  /* NULL: the space's */
+    int evaluations;       /* 0: the space's */
+    double minutes;        /* 0: the space's */
+    bool has_seed;
+    uint64_t seed;
+    int jobs;              /* 0: one a core */
+    const char *as;        /* name of the version that may be crowned, NULL: next v<N> */
+    bool no_promote, fresh;
+    void (*progress)(void *ctx, const struct tune_progress *p);
+    void *ctx;
+};
+
+/* The whole of `fatune run`. *summary: new reference, what --json prints (schema: docs/JSON.md). ERR_INTERRUPTED: committed, resumable. */
+int tune_run(const struct tune_options *o, json_t **summary, struct err *e);
+
+/* `fatune eval`: one candidate from source to time. set: "K=V,..." over the default, or NULL. full: every stress input and law.
+ * Nothing is stored. *out: fate, text, resources, report, samples, launch, source digest. */
+int tune_eval(const struct tune_options *o, const char *tmpl, const char *set, bool full, int samples, json_t **out, struct err *e);
+
+/* `fatune compare A B`: fresh sessions of two versions of one track, interleaved; stored as a trial, no promotion. a, b: version names
+ * or digest prefixes, or "champion". *out: verdict_to_json and both versions. stored: from the records instead. */
+int tune_compare(const struct tune_options *o, const char *track, const char *a, const char *b, bool stored, json_t **out, struct err *e);
+
+#endif

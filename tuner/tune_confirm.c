@@ -1,0 +1,290 @@
+/* From the race's standings to a champion: full checks until enough finalists stand, the A/A control, one trial for each finalist
+ * against the standing arm, one verdict each, and one transaction that writes the decision. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tune_private.h"
+
+#define RESAMPLES 9999
+#define LEAST_SESSIONS 8
+
+struct finalist {
+    struct tune_item *item;
+    struct trial trial;
+    int64_t trial_id;
+    struct verdict verdict;
+};
+
+struct confirm {
+    struct finalist f[TUNE_FINALISTS];
+    int n;
+    struct trial control;
+    int64_t control_id;
+};
+
+/* ---- full checks ---- */
+
+/* A candidate's full check, once a run: the proof is kept. */
+static int prove(struct tune *t, struct tune_item *i, bool *passed, struct err *e)
+{
+    json_t *report = NULL, *detail;
+    enum fate fate, search_fate = i->fate;
+    bool found;
+    double us = i->us;
+    int rc, k = i->k;
+
+    TRY(store_check_get(t->store, t->run.id, i->row, "full", &fate, &report, &found, e));
+    if (!found) {
+        detail = json_incref(i->detail);
+        rc = tune_evaluate(t, i, TUNE_FULL, 0, NULL, NULL, e);
+        json_decref(report);
+        report = json_incref(i->detail);
+        json_decref(i->detail);
+        i->detail = detail;
+        if (rc != 0) goto out;
+        fate = i->fate;
+        TRY(store_check_put(t->store, t->run.id, i->row, i->job.key, "full", fate, report, e));
+    }
+    i->k = k;
+    i->us = us;
+    i->fate = search_fate;
+    *passed = fate == FATE_OK;
+    if (!*passed) {
+        struct buf text = {0};
+        cand_text(t->domain, &i->cand, &text);
+        tune_report(t, "finalist fails the full check (%s): %s%s%s", fate_name(fate), buf_text(&text),
+                    i->log ? "\n  " : "", i->log ? i->log : "");
+        buf_free(&text);
+        i->fate = fate;
+    }
+out:
+    json_decref(report);
+    return rc;
+}
+
+static int make_ready(struct tune *t, struct tune_item *i, struct err *e)
+{
+    if (tune_prepare(t, i, e) != 0 || farm_wait(t->farm, &i->job, e) != 0) return -1;
+    if (i->job.fate != FATE_OK)
+        return err_set(e, ERR_DEVICE, "a kernel that compiled before does not compile now: %s",
+                       i->job.log ? i->job.log : fate_text(i->job.fate));
+    return 0;
+}
+
+/* The standing arm must hold under the full check too; where it does not, the next default or, last, the race's second takes its place. */
+static int prove_standing(struct tune *t, struct err *e)
+{
+    bool passed = false;
+
+    if (t->standing) {
+        if (make_ready(t, t->standing, e) != 0 || prove(t, t->standing, &passed, e) != 0) return -1;
+        if (!passed && t->has_champion)
+            return err_set(e, ERR_INPUT,
+                           "the standing champion %s fails the full check with fresh inputs (%s): %s\n"
+                           "nobody takes its place silently: find out why, or `fatune champion revoke` it",
+                           t->champion.version.name, fate_name(t->standing->fate),
+                           t->standing->log ? t->standing->log : "");
+    }
+    if (!passed) t->standing = NULL;
+    return 0;
+}
+
+static int finalists(struct tune *t, struct confirm *c, int most, struct err *e)
+{
+    for (int i = 0; i < t->nstandings && c->n < most; i++) {
+        struct tune_item *x = t->standings[i];
+        bool passed;
+        t->progress.done++;
+        tune_tick(t);
+        if (tune_interrupted(t, e) != 0 || make_ready(t, x, e) != 0 || prove(t, x, &passed, e) != 0) return -1;
+        if (!passed) continue;
+        if (!t->standing && i + 1 < t->nstandings) { /* no default stands: the slowest that passes is the arm to beat */
+            struct tune_item *last = t->standings[t->nstandings - 1];
+            bool ok;
+            if (make_ready(t, last, e) != 0 || prove(t, last, &ok, e) != 0) return -1;
+            if (ok && last != x) {
+                t->standing = last;
+                t->nstandings--;
+                tune_report(t, "no default configuration passes here: the race's last stands in as the arm to beat");
+            }
+        }
+        c->f[c->n++].item = x;
+    }
+    return 0;
+}
+
+/* ---- trials and verdicts ---- */
+
+static int record(struct tune *t, const struct finalist *f, struct err *e)
+{
+    struct buf text = {0};
+    json_t *j;
+
+    cand_text(t->domain, &f->item->cand, &text);
+    j = json_pack("{s:I,s:s,s:s,s:b,s:o}", "trial", (json_int_t)f->trial_id, "candidate", buf_text(&text), "id",
+                  f->item->id, "boxed", (int)f->trial.boxed, "verdict", verdict_to_json(&f->verdict));
+    buf_free(&text);
+    return j && json_array_append_new(t->trials, j) == 0 ? 0 : err_nomem(e);
+}
+
+static int decide(struct tune *t, struct confirm *c, struct err *e)
+{
+    struct verdict_rule rule = {.min_gain = t->space.promote.min_gain,
+                                .hedges_g = t->space.promote.hedges_g,
+                                .alpha = t->space.promote.alpha / (c->n > 0 ? c->n : 1),
+                                .target_us = t->space.promote.target_us,
+                                .min_sessions = LEAST_SESSIONS,
+                                .resamples = RESAMPLES,
+                                .control_required = true};
+    struct rng rng;
+
+    for (int i = 0; i < c->n; i++) {
+        struct finalist *f = &c->f[i];
+        rng_init(&rng, t->seed + (uint64_t)f->trial_id, "verdict");
+        if (verdict_decide(&f->verdict, &rule, &f->trial, &c->control, &rng, e) != 0 || record(t, f, e) != 0) return -1;
+        tune_report(t, "%s: %.2f%% %s than the standing arm", verdict_name(f->verdict.outcome),
+                    100 * fabs(1 - f->verdict.ratio), f->verdict.ratio <= 1 ? "faster" : "slower");
+    }
+    return 0;
+}
+
+static int trials(struct tune *t, struct confirm *c, struct err *e)
+{
+    double box_s = t->minutes * 60 / 4;
+    struct tune_plan plan = tune_plan_trial(t, t->standing, t->standing, box_s);
+
+    t->progress.phase = TUNE_CONFIRM;
+    if (plan.boxed)
+        tune_report(t, "trials are cut to fit %.0f s each: %d sessions of %d quads, %d sample%s a letter", box_s,
+                    plan.sessions, plan.quads, plan.m, plan.m == 1 ? "" : "s");
+    tune_report(t, "A/A control: the standing arm against a second copy of itself");
+    if (tune_trial(t, "aa", t->standing, t->standing, &plan, &c->control, &c->control_id, e) != 0) return -1;
+    for (int i = 0; i < c->n; i++) {
+        struct finalist *f = &c->f[i];
+        tune_report(t, "finalist %d of %d against the standing arm", i + 1, c->n);
+        plan = tune_plan_trial(t, t->standing, f->item, box_s);
+        if (tune_trial(t, "ab", t->standing, f->item, &plan, &f->trial, &f->trial_id, e) != 0) return -1;
+    }
+    return 0;
+}
+
+/* ---- the decision ---- */
+
+json_t *tune_facts(struct tune *t, struct tune_item *i)
+{
+    json_t *facts = json_object();
+    json_t *launch = launch_to_json(&i->launch);
+    struct buf text = {0};
+
+    cand_text(t->domain, &i->cand, &text);
+    json_object_set_new(facts, "text", json_string(buf_text(&text)));
+    json_object_set_new(facts, "launch", launch);
+    json_object_set_new(facts, "binary", json_string(i->job.key));
+    json_object_set_new(facts, "code", json_string(i->job.code));
+    json_object_set_new(facts, "template_digest", json_string(domain_template(t->domain, i->cand.tmpl)->digest));
+    if (i->job.resources) json_object_set(facts, "compiled", i->job.resources);
+    if (json_object_get(i->detail, "resources"))
+        json_object_set(facts, "loaded", json_object_get(i->detail, "resources"));
+    json_object_set_new(facts, "k", json_integer(i->k));
+    json_object_set_new(facts, "target", target_to_json(&t->target));
+    if (t->environment) json_object_set(facts, "environment", t->environment);
+    buf_free(&text);
+    return facts;
+}
+
+static int write_decision(struct tune *t, const struct confirm *c, const struct finalist *f, const char *action,
+                          struct tune_item *becomes, const char *note, char name[64], struct err *e)
+{
+    struct store_decision d = {.run = t->run.id,
+                               .trial = f ? f->trial_id : 0,
+                               .control = c->control_id,
+                               .track = t->track,
+                               .verdict = f ? &f->verdict : NULL,
+                               .candidate = f ? f->item->row : becomes->row,
+                               .binary = becomes ? becomes->job.key : f->item->job.key,
+                               .action = action,
+                               .champion_candidate = becomes ? becomes->row : 0,
+                               .as = t->o->as,
+                               .note = note};
+    json_t *facts = becomes ? tune_facts(t, becomes) : NULL;
+    int rc;
+
+    d.facts = facts;
+    rc = store_decide(t->store, &d, name, e);
+    json_decref(facts);
+    return rc;
+}
+
+/* Of those that may be promoted, the one with the smallest ratio; -1: none. */
+static int best_promotion(const struct confirm *c)
+{
+    int best = -1;
+
+    for (int i = 0; i < c->n; i++)
+        if (c->f[i].verdict.outcome == VERDICT_PROMOTE &&
+            (best < 0 || c->f[i].verdict.ratio < c->f[best].verdict.ratio))
+            best = i;
+    return best;
+}
+
+static int conclude(struct tune *t, const struct confirm *c, struct err *e)
+{
+    int best = t->o->no_promote ? -1 : best_promotion(c), last = best;
+    char name[64] = "";
+
+    if (last < 0 && c->n > 0) last = 0; /* a default is crowned on the first finalist's verdict */
+    for (int i = 0; i < c->n; i++)
+        if (i != last && write_decision(t, c, &c->f[i], NULL, NULL, "", name, e) != 0) return -1;
+    if (best >= 0) {
+        if (write_decision(t, c, &c->f[best], t->has_champion ? "promote" : "crown", c->f[best].item,
+                           t->has_champion ? "faster than the champion before it"
+                                           : "faster than the default configuration",
+                           name, e) != 0)
+            return -1;
+        tune_report(t, "%s is the new champion", name);
+        return 0;
+    }
+    if (!t->has_champion && !t->o->no_promote && t->standing) {
+        if (write_decision(t, c, c->n ? &c->f[last] : NULL, "crown", t->standing,
+                           "the default configuration: no candidate was proven faster", name, e) != 0)
+            return -1;
+        tune_report(t, "%s, the default configuration, is champion: no candidate was proven faster", name);
+        return 0;
+    }
+    if (last >= 0 && write_decision(t, c, &c->f[last], NULL, NULL, "", name, e) != 0) return -1;
+    if (t->has_champion) tune_report(t, "champion %s stays", t->champion.version.name);
+    return 0;
+}
+
+int tune_confirm(struct tune *t, struct err *e)
+{
+    struct confirm c = {.n = 0};
+    int most = t->reconfirm || t->target.is_host_cpu ? 1 : TUNE_FINALISTS;
+    int rc;
+
+    t->progress.phase = TUNE_CHECK;
+    t->progress.done = 0;
+    t->progress.total = t->nstandings;
+    tune_report(t, "full check of the finalists: stress inputs and the laws of attention");
+    TRY(prove_standing(t, e));
+    TRY(finalists(t, &c, most, e));
+    if (!t->standing) {
+        if (c.n == 0) {
+            rc = err_set(e, ERR_DEVICE, "no candidate passes the full check: no champion");
+            goto out;
+        }
+        t->standing = c.f[--c.n].item; /* the only one that passes */
+    }
+    if (c.n > 0) {
+        TRY(trials(t, &c, e));
+        TRY(decide(t, &c, e));
+    }
+    rc = conclude(t, &c, e);
+out:
+    for (int i = 0; i < TUNE_FINALISTS; i++)
+        trial_free(&c.f[i].trial);
+    trial_free(&c.control);
+    return rc;
+}

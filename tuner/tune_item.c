@@ -1,0 +1,274 @@
+/* One candidate through render, compile and the device worker. Whatever a candidate does to its worker becomes its fate; the next request
+ * meets a fresh worker whose `open` has run a canary, so a device that is really gone is found there and blamed on nobody. */
+#include <gsl/gsl_sort.h>
+#include <gsl/gsl_statistics_double.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tune_private.h"
+
+/* Samples of a check's repeats on slow devices are cut to this, so that validating does not take longer than searching. */
+#define CHECK_BOX_CPU_S 1.0
+#define CHECK_BOX_GPU_S 5.0
+
+struct tune_item *tune_item_new(struct tune *t, const struct cand *c, struct err *e)
+{
+    struct tune_item *i;
+
+    if (t->nitems == t->items_cap) {
+        int cap = t->items_cap ? 2 * t->items_cap : 64;
+        struct tune_item **p = realloc(t->items, (size_t)cap * sizeof *p);
+        if (!p) {
+            err_nomem(e);
+            return NULL;
+        }
+        t->items = p;
+        t->items_cap = cap;
+    }
+    i = calloc(1, sizeof *i);
+    if (!i) {
+        err_nomem(e);
+        return NULL;
+    }
+    i->seq = t->nitems;
+    i->cand = *c;
+    i->alias_of = -1;
+    i->us = NAN;
+    cand_id(t->domain, c, i->id);
+    t->items[t->nitems++] = i;
+    return i;
+}
+
+void tune_item_free(struct tune_item *i)
+{
+    farm_job_free(&i->job);
+    json_decref(i->detail);
+    free(i->log);
+    i->detail = NULL;
+    i->log = NULL;
+}
+
+static void set_log(struct tune_item *i, const char *text)
+{
+    free(i->log);
+    i->log = text && *text ? strdup(text) : NULL;
+}
+
+int tune_prepare(struct tune *t, struct tune_item *i, struct err *e)
+{
+    struct rendered r = {0};
+    struct err refused = {0};
+    int rc = 0;
+
+    if (i->rendered) return 0;
+    if (cand_render(t->domain, &i->cand, &r, &refused) != 0) {
+        i->fate = FATE_RENDER;
+        i->done = true;
+        set_log(i, refused.text);
+    } else {
+        i->rendered = true;
+        i->launch = r.launch;
+        rc = farm_submit(t->farm, &i->job, &r, e);
+    }
+    rendered_free(&r);
+    return rc;
+}
+
+json_t *tune_kernel_json(const struct tune_item *i, int copy)
+{
+    return json_pack("{s:s,s:o,s:i,s:i}", "key", i->job.key, "launch", launch_to_json(&i->launch), "copy", copy, "k",
+                     i->k);
+}
+
+json_t *tune_bench_json(const struct tune *t, uint64_t seed)
+{
+    return json_pack("{s:o,s:b,s:I}", "problem", problem_to_json(&t->space.problem), "cold", t->space.measure.cold,
+                     "seed", (json_int_t)(seed >> 1));
+}
+
+double tune_item_floor(const struct tune *t)
+{
+    return problem_floor_us(&t->space.problem, &t->target);
+}
+
+/* ---- the device worker ---- */
+
+int tune_device_fresh(struct tune *t, struct err *e)
+{
+    json_t *reply;
+    const json_t *error;
+    enum worker_outcome outcome;
+    int rc = 0;
+
+    worker_stop(t->device);
+    t->device = NULL;
+    if (worker_spawn(t->loop, t->cache, &t->device, e) != 0) return -1;
+    outcome = worker_call_take(t->device, json_pack("{s:s,s:o}", "op", "open", "target", target_to_json(&t->target)),
+                               t->deadline_s, NULL, NULL, &reply);
+    error = json_object_get(reply, "error");
+    if (outcome != WORKER_REPLY || error) {
+        rc = err_set(e, ERR_DEVICE, "the device %s does not answer: %s; nothing is lost, run again when it does",
+                     t->target.name,
+                     error ? json_string_value(json_object_get(error, "text")) : worker_words(t->device));
+    } else if (!t->environment) {
+        t->environment = json_incref(json_object_get(reply, "environment"));
+    }
+    json_decref(reply);
+    return rc;
+}
+
+static void on_progress(void *ctx, const json_t *message)
+{
+    (void)message;
+    tune_tick(ctx);
+}
+
+/* Sends request (taken); a worker that did not survive becomes *fate and *text (to be freed). *reply is NULL then. */
+static int device_call(struct tune *t, json_t *request, enum fate *fate, char **text, json_t **reply, struct err *e)
+{
+    enum worker_outcome outcome;
+    const json_t *error;
+
+    *text = NULL;
+    *fate = FATE_OK;
+    *reply = NULL;
+    if ((!t->device || !worker_alive(t->device)) && tune_device_fresh(t, e) != 0) {
+        json_decref(request);
+        return -1;
+    }
+    outcome = worker_call_take(t->device, request, t->deadline_s, on_progress, t, reply);
+    if (outcome == WORKER_REPLY) {
+        error = json_object_get(*reply, "error");
+        if (error) {
+            err_set(e, ERR_DEVICE, "%s", json_string_value(json_object_get(error, "text")));
+            json_decref(*reply);
+            *reply = NULL;
+            return -1;
+        }
+        if (json_is_true(json_object_get(*reply, "leave"))) {
+            worker_stop(t->device);
+            t->device = NULL;
+        }
+        return 0;
+    }
+    *fate = outcome == WORKER_DIED ? FATE_CRASH : FATE_HANG;
+    *text = strdup(worker_words(t->device));
+    if (outcome == WORKER_UNKILLABLE)
+        return err_set(e, ERR_DEVICE, "a worker on %s could not be killed: the device is lost until the driver lets go",
+                       t->target.name);
+    worker_stop(t->device);
+    t->device = NULL;
+    return tune_device_fresh(t, e);
+}
+
+/* ---- evaluate ---- */
+
+static json_t *rule_json(const struct tune *t, const struct tune_item *i, enum tune_check check)
+{
+    struct rng r;
+
+    rng_init(&r, t->seed + (uint64_t)t->run.id, i->id); /* another run, other inputs */
+    return json_pack("{s:b,s:I,s:f,s:f,s:i,s:f}", "full", check == TUNE_FULL, "seed", (json_int_t)(rng_u64(&r) >> 1),
+                     "atol", t->space.validate.atol, "rtol", t->space.validate.rtol, "repeats",
+                     t->space.validate.repeats, "box_s", t->target.is_host_cpu ? CHECK_BOX_CPU_S : CHECK_BOX_GPU_S);
+}
+
+static void read_samples(struct tune_item *i, const json_t *reply, double *out, int *got, int max)
+{
+    const json_t *list = json_object_get(reply, "samples");
+    double own[64], *at = out ? out : own;
+    int n = 0;
+
+    if (!out && max > 64) max = 64;
+    for (size_t k = 0; k < json_array_size(list) && n < max; k++)
+        at[n++] = json_number_value(json_array_get(list, k));
+    if (got) *got = n;
+    i->k = (int)json_integer_value(json_object_get(reply, "k"));
+    if (n > 0) {
+        double sorted[64];
+        int m = n < 64 ? n : 64;
+        memcpy(sorted, at, (size_t)m * sizeof *at);
+        gsl_sort(sorted, 1, (size_t)m);
+        i->us = gsl_stats_median_from_sorted_data(sorted, 1, (size_t)m);
+    }
+}
+
+/* Faster than the arithmetic allows: whatever was timed, it was not this problem. */
+static void doubt(struct tune *t, struct tune_item *i)
+{
+    double floor_us = tune_item_floor(t);
+    char text[160];
+
+    if (i->fate != FATE_OK || !(i->us < floor_us)) return;
+    snprintf(text, sizeof text, "measured %.3f us is below the roofline of %.3f us: not believed", i->us, floor_us);
+    i->fate = FATE_WRONG;
+    i->us = NAN;
+    set_log(i, text);
+}
+
+int tune_evaluate(struct tune *t, struct tune_item *i, enum tune_check check, int nsamples, double *samples_out,
+                  int *got, struct err *e)
+{
+    json_t *request = json_pack("{s:s,s:o,s:o}", "op", "evaluate", "problem", problem_to_json(&t->space.problem),
+                                "kernel", tune_kernel_json(i, 0));
+    json_t *reply;
+    const char *name, *log;
+    char *text;
+    int rc;
+
+    if (check != TUNE_NO_CHECK) {
+        json_object_set_new(request, "reference", tune_kernel_json(&t->reference, 0));
+        json_object_set_new(request, "rule", rule_json(t, i, check));
+    }
+    if (nsamples > 0)
+        json_object_set_new(request, "time",
+                            json_pack("{s:i,s:i,s:o,s:b}", "samples", nsamples, "k", i->k, "bench",
+                                      tune_bench_json(t, t->seed), "verify", 1));
+    if (got) *got = 0;
+    rc = device_call(t, request, &i->fate, &text, &reply, e);
+    if (rc == 0 && reply) {
+        name = json_string_value(json_object_get(reply, "fate"));
+        log = json_string_value(json_object_get(reply, "text"));
+        if (!name || fate_parse(&i->fate, name) != 0) i->fate = FATE_CRASH;
+        set_log(i, log && *log ? log : i->job.log);
+        if (nsamples > 0) read_samples(i, reply, samples_out, got, nsamples);
+        if (i->fate != FATE_OK) i->us = NAN;
+        json_decref(i->detail);
+        i->detail = json_incref(reply);
+        json_object_del(i->detail, "done");
+        json_object_del(i->detail, "samples");
+        if (i->job.resources) json_object_set(i->detail, "compiled", i->job.resources);
+        doubt(t, i);
+    } else if (text) {
+        set_log(i, text);
+    }
+    i->done = true;
+    free(text);
+    json_decref(reply);
+    return rc;
+}
+
+int tune_sample(struct tune *t, struct tune_item *i, double *us, bool *ok, struct err *e)
+{
+    json_t *request = json_pack("{s:s,s:o,s:o,s:b,s:{s:i,s:i,s:o}}", "op", "evaluate", "problem",
+                                problem_to_json(&t->space.problem), "kernel", tune_kernel_json(i, 0), "keep", 1, "time",
+                                "samples", 1, "k", i->k, "bench", tune_bench_json(t, t->seed + (uint64_t)t->run.id));
+    json_t *reply;
+    const char *name;
+    enum fate fate;
+    char *text;
+    int rc = device_call(t, request, &fate, &text, &reply, e);
+
+    *us = NAN;
+    *ok = false;
+    if (rc == 0 && reply) {
+        name = json_string_value(json_object_get(reply, "fate"));
+        *us = json_number_value(json_array_get(json_object_get(reply, "samples"), 0));
+        *ok = name && strcmp(name, "OK") == 0 && *us > 0;
+    }
+    free(text);
+    json_decref(reply);
+    return rc;
+}

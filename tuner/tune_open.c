@@ -1,0 +1,216 @@
+/* Everything a run stands on, in the order in which it can be refused: the space, the device, the templates, the store. Nothing is written
+ * before all of them are good. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "target.h"
+#include "tune_private.h"
+#include "version.h"
+
+/* Deadlines between two signs of life of a device worker. A CPU may need seconds for one reference run. */
+#define DEADLINE_GPU_S 15.0
+#define DEADLINE_CPU_S 120.0
+#define DEADLINE_COMPILE_S 65.0
+
+static double deadline_from_environment(double otherwise)
+{
+    const char *text = getenv("FATUNE_DEADLINE_S");
+    double s = text ? strtod(text, NULL) : 0;
+
+    return s > 0 ? s : otherwise;
+}
+
+double tune_elapsed(const struct tune *t)
+{
+    return t->elapsed_before + worker_now() - t->started;
+}
+
+static void send(struct tune *t)
+{
+    if (!t->o->progress) return;
+    t->progress.elapsed_s = tune_elapsed(t);
+    t->progress.best = t->best_text;
+    t->o->progress(t->o->ctx, &t->progress);
+}
+
+void tune_tick(struct tune *t)
+{
+    t->progress.event = NULL;
+    send(t);
+}
+
+void tune_report(struct tune *t, const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    t->progress.event = text;
+    send(t);
+    t->progress.event = NULL;
+}
+
+int tune_interrupted(struct tune *t, struct err *e)
+{
+    if (!worker_interrupted(t->loop)) return 0;
+    return err_set(e, ERR_INTERRUPTED, "interrupted; what was finished is kept: run the same command to go on");
+}
+
+/* Results of different environments are never compared; champions stand per track. */
+static int identify(struct tune *t, struct err *e)
+{
+    json_t *problem = problem_to_json(&t->space.problem);
+    char *text = problem ? json_dumps(problem, JSON_SORT_KEYS | JSON_COMPACT) : NULL;
+
+    json_decref(problem);
+    if (!text) return err_nomem(e);
+    digest_strings(t->environment_digest, "environment 1", t->target.driver, t->target.uuid, t->target.name,
+                   t->target.driver_version, t->target.compiler, FATUNE_VERSION, NULL);
+    digest_strings(t->track, "track 1", t->space.name, text, t->space.measure.cold ? "cold" : "warm", t->target.driver,
+                   t->target.name, NULL);
+    free(text);
+    return 0;
+}
+
+static int usable_templates(struct tune *t, struct err *e)
+{
+    struct buf why = {0};
+    int usable = 0, rc;
+
+    TRY(domain_open(&t->domain, &t->space, t->paths.dirs, t->paths.n, &t->target, e));
+    for (int i = 0; i < domain_templates(t->domain); i++) {
+        const char *unfit = domain_unfit(t->domain, i);
+        if (!unfit) {
+            usable++;
+            continue;
+        }
+        buf_printf(&why, "\n  %s: %s", domain_template(t->domain, i)->name, unfit);
+        tune_report(t, "template %s is left out: %s", domain_template(t->domain, i)->name, unfit);
+    }
+    if (usable == 0)
+        rc = err_set(e, ERR_DEVICE, "no template of space %s can run on %s:%s\n`fatune devices` lists other devices",
+                     t->space.name, t->target.name, buf_text(&why));
+out:
+    buf_free(&why);
+    return rc;
+}
+
+static int start_workers(struct tune *t, struct err *e)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int jobs = t->o->jobs > 0 ? t->o->jobs : cores > 0 ? (int)cores : 1;
+    json_t *facts;
+
+    if (farm_open(&t->farm, t->loop, &t->target, t->cache, jobs, deadline_from_environment(DEADLINE_COMPILE_S), e) != 0)
+        return -1;
+    t->deadline_s = deadline_from_environment(t->target.is_host_cpu ? DEADLINE_CPU_S : DEADLINE_GPU_S);
+    if (tune_device_fresh(t, e) != 0) return -1;
+    facts = json_pack("{s:o,s:s,s:o?}", "target", target_to_json(&t->target), "fatune", FATUNE_VERSION " (" FATUNE_COMMIT ")",
+                      "state", t->environment);
+    if (!facts) return err_nomem(e);
+    t->environment = facts;
+    return 0;
+}
+
+/* The reference template of the device's language: always the first thing compiled. */
+static int prepare_reference(struct tune *t, struct err *e)
+{
+    char name[64];
+    char text[4096];
+    struct space s = {
+        .problem = t->space.problem, .name = (char *)(uintptr_t) "reference", .path = (char *)(uintptr_t) ""};
+    struct space_name tmpl = {.name = name, .at = {.file = t->space.path, .line = 1, .column = 1}};
+    struct domain *d = NULL;
+    struct cand c;
+    struct rendered r = {0};
+    int rc;
+
+    snprintf(name, sizeof name, "reference_%s", t->target.language);
+    s.ntemplates = 1;
+    s.templates = &tmpl;
+    TRY(domain_open(&d, &s, t->paths.dirs, t->paths.n, &t->target, e));
+    if (domain_unfit(d, 0) || !domain_default(d, 0, &c)) {
+        snprintf(text, sizeof text, "%s", domain_unfit(d, 0) ? domain_unfit(d, 0) : "its default point is excluded");
+        rc = err_set(e, ERR_DEVICE, "template %s cannot serve this problem: %s", name, text);
+        goto out;
+    }
+    TRY(cand_render(d, &c, &r, e));
+    t->reference.launch = r.launch;
+    TRY(farm_submit(t->farm, &t->reference.job, &r, e));
+    TRY(farm_wait(t->farm, &t->reference.job, e));
+    if (t->reference.job.fate != FATE_OK)
+        rc = err_set(e, ERR_DEVICE, "the reference kernel %s did not compile on %s: %s", name, t->target.name,
+                     t->reference.job.log ? t->reference.job.log : fate_text(t->reference.job.fate));
+out:
+    rendered_free(&r);
+    domain_close(d);
+    return rc;
+}
+
+int tune_open_space(struct tune *t, const struct tune_options *o, struct space *space, bool with_store, struct err *e)
+{
+    const char *store = paths_store(o->store);
+    int rc;
+
+    t->o = o;
+    t->space = *space;
+    *space = (struct space){0};
+    t->started = worker_now();
+    t->seed = o->has_seed ? o->seed : t->space.search.seed;
+    t->evaluations = o->evaluations > 0 ? o->evaluations : t->space.search.evaluations;
+    t->minutes = o->minutes > 0 ? o->minutes : t->space.search.minutes;
+    snprintf(t->strategy, sizeof t->strategy, "%s", o->strategy ? o->strategy : t->space.search.strategy);
+    paths_templates(&t->paths, t->space.path, o->templates);
+    TRY(paths_cache(t->cache, sizeof t->cache, store, e));
+    TRY(target_resolve(o->device, NULL, &t->target, e));
+    TRY(usable_templates(t, e));
+    TRY(identify(t, e));
+    if (with_store) TRY(store_open(&t->store, store, STORE_WRITE, e));
+    TRY(worker_loop_open(&t->loop, e));
+    TRY(start_workers(t, e));
+    TRY(prepare_reference(t, e));
+    t->trials = json_array();
+    if (!t->trials) rc = err_nomem(e);
+out:
+    return rc;
+}
+
+int tune_open(struct tune *t, const struct tune_options *o, bool with_store, struct err *e)
+{
+    struct space space = {0};
+    int rc;
+
+    t->o = o;
+    TRY(space_load(&space, o->space, e));
+    rc = tune_open_space(t, o, &space, with_store, e);
+out:
+    space_free(&space);
+    return rc;
+}
+
+void tune_close(struct tune *t)
+{
+    worker_stop(t->device);
+    farm_close(t->farm);
+    worker_loop_close(t->loop);
+    for (int i = 0; i < t->nitems; i++) {
+        tune_item_free(t->items[i]);
+        free(t->items[i]);
+    }
+    free(t->items);
+    tune_item_free(&t->reference);
+    if (t->has_champion) store_champion_free(&t->champion);
+    store_run_free(&t->run);
+    store_close(t->store);
+    domain_close(t->domain);
+    space_free(&t->space);
+    json_decref(t->environment);
+    json_decref(t->trials);
+    *t = (struct tune){0};
+}

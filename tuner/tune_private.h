@@ -1,0 +1,119 @@
+/* tune_private.h - shared by tune*.c: the state of one run, and its stages. */
+#ifndef TUNE_PRIVATE_H
+#define TUNE_PRIVATE_H
+
+#include "cand.h"
+#include "farm.h"
+#include "paths.h"
+#include "rng.h"
+#include "space.h"
+#include "store.h"
+#include "tune.h"
+#include "worker.h"
+
+#define TUNE_LAG 32       /* proposals in flight; fixed, so that proposals do not depend on the number of cores */
+#define TUNE_FINALISTS 3
+#define TUNE_RACE_KEEP 8
+
+/* One proposal of the run. */
+struct tune_item {
+    int seq;
+    struct cand cand;
+    char id[DIGEST_HEX];
+    int64_t row;            /* candidate's id in the store, 0 when not stored */
+    bool rendered;
+    struct launch launch;
+    struct farm_job job;
+    char identity[DIGEST_HEX]; /* of code and launch, "" unknown */
+    enum fate fate;
+    double us;              /* search score, NAN unless OK */
+    int k;                  /* launches a sample */
+    int alias_of;           /* seq, -1 */
+    bool done, committed, known;
+    json_t *detail;
+    char *log;
+};
+
+/* A trial's size after the time box. */
+struct tune_plan {
+    int sessions, quads, m;
+    double warm_s;
+    bool boxed;
+};
+
+struct tune {
+    const struct tune_options *o;
+    struct space space;
+    struct target target;
+    struct paths paths;
+    char cache[4096];
+    struct store *store;
+    struct domain *domain;
+    struct worker_loop *loop;
+    struct farm *farm;
+    struct worker *device;
+    double deadline_s;
+    json_t *environment;           /* facts: target, fatune, state of the device at the start */
+    char environment_digest[DIGEST_HEX], track[DIGEST_HEX];
+    struct tune_item reference;
+    struct store_run run;
+    uint64_t seed;
+    char strategy[32];
+    int evaluations;
+    double minutes, started, elapsed_before;
+    struct tune_item **items;      /* by seq */
+    int nitems, items_cap, nforced;
+    struct tune_item *standing;    /* arm A: champion or default; in items */
+    struct store_champion champion;
+    bool has_champion, reconfirm;
+    struct tune_item *standings[TUNE_RACE_KEEP]; /* race's best, standing arm left out */
+    int nstandings;
+    json_t *trials;                /* of the summary */
+    struct tune_progress progress;
+    char best_text[512];
+    double check_s, measure_s, device_idle_s;
+};
+
+/* ---- tune_open.c ---- */
+/* Space, device, templates, workers; the store unless store_path is NULL. */
+int tune_open(struct tune *t, const struct tune_options *o, bool with_store, struct err *e);
+/* The same for a space that is in memory: compare. Takes the space. */
+int tune_open_space(struct tune *t, const struct tune_options *o, struct space *space, bool with_store, struct err *e);
+void tune_close(struct tune *t);
+double tune_elapsed(const struct tune *t); /* all invocations of this run */
+void tune_report(struct tune *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void tune_tick(struct tune *t);
+/* ERR_INTERRUPTED when a signal has arrived. */
+int tune_interrupted(struct tune *t, struct err *e);
+
+/* ---- tune_item.c: one candidate ---- */
+struct tune_item *tune_item_new(struct tune *t, const struct cand *c, struct err *e); /* appended to items */
+void tune_item_free(struct tune_item *i);
+/* Renders and queues the compilation; a failure is the item's fate. -1: the machine. */
+int tune_prepare(struct tune *t, struct tune_item *i, struct err *e);
+json_t *tune_kernel_json(const struct tune_item *i, int copy);
+json_t *tune_bench_json(const struct tune *t, uint64_t seed);
+/* Sends an evaluate request: full check or quick, and samples timed launches (either may be left out). Fills fate, us, k, detail, log.
+ * samples_out: at least nsamples doubles, may be NULL. -1: the machine's fault. */
+enum tune_check { TUNE_NO_CHECK, TUNE_QUICK, TUNE_FULL };
+int tune_evaluate(struct tune *t, struct tune_item *i, enum tune_check check, int nsamples, double *samples_out, int *got, struct err *e);
+/* One timed sample without a check, for the race; the kernel stays loaded. *ok false: the item's fate says why. */
+int tune_sample(struct tune *t, struct tune_item *i, double *us, bool *ok, struct err *e);
+/* A fresh device worker, opened. */
+int tune_device_fresh(struct tune *t, struct err *e);
+double tune_item_floor(const struct tune *t);
+
+/* ---- stages ---- */
+int tune_search(struct tune *t, struct err *e);  /* tune_search.c */
+int tune_race(struct tune *t, struct err *e);    /* tune_race.c */
+int tune_confirm(struct tune *t, struct err *e); /* tune_confirm.c: full checks, trials, verdicts, the champion */
+
+/* tune_trial.c */
+struct tune_plan tune_plan_trial(const struct tune *t, const struct tune_item *a, const struct tune_item *b, double box_s);
+/* Sessions of a against b (aa: b is a second copy of a), going on with an unfinished trial of the run. *trial_id: its row. */
+int tune_trial(struct tune *t, const char *kind, struct tune_item *a, struct tune_item *b, const struct tune_plan *plan, struct trial *out,
+               int64_t *trial_id, struct err *e);
+/* Facts of a version: resources, launch, source digest, tensor instructions. New reference. */
+json_t *tune_facts(struct tune *t, struct tune_item *i);
+
+#endif

@@ -1,0 +1,367 @@
+/* The search phase. At most TUNE_LAG proposals are in flight; compiling runs ahead in the farm while the device worker measures whatever is
+ * ready, lowest number first; answers go to the strategy in the order of asking. So the proposals depend on seed and answers alone.
+ *
+ * Where the device is the host's own CPU, compiling and timing take turns: a window is compiled to the end, then measured.
+ *
+ * Resume: proposals whose number is in the store already are asked for again and answered from there. Proposals 0..nforced-1 are not the
+ * strategy's: the standing champion, or each template's default configuration. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "search.h"
+#include "tune_private.h"
+
+#define SAMPLES_GPU 5
+#define SAMPLES_CPU 3
+
+struct past {
+    struct store_evaluation *rows; /* by seq, code OK and committed */
+    int n, cap;
+    bool nomem;
+};
+
+/* ---- what the store knows ---- */
+
+static int remember(void *ctx, const struct store_evaluation *v)
+{
+    struct past *p = ctx;
+
+    if (v->seq >= p->cap) {
+        int cap = v->seq + 64;
+        void *rows = realloc(p->rows, (size_t)cap * sizeof *p->rows);
+        if (!rows) {
+            p->nomem = true;
+            return 1;
+        }
+        p->rows = rows;
+        memset(p->rows + p->cap, 0, (size_t)(cap - p->cap) * sizeof *p->rows);
+        p->cap = cap;
+    }
+    p->rows[v->seq] = *v;
+    p->rows[v->seq].run = v->run;
+    p->rows[v->seq].params = NULL;
+    p->rows[v->seq].detail = json_incref(v->detail);
+    p->rows[v->seq].log = v->log ? strdup(v->log) : NULL;
+    p->n++;
+    return 0;
+}
+
+static void past_free(struct past *p)
+{
+    for (int i = 0; i < p->cap; i++) {
+        json_decref(p->rows[i].detail);
+        free(p->rows[i].log);
+    }
+    free(p->rows);
+}
+
+static void adopt(struct tune_item *i, const struct store_evaluation *v)
+{
+    const char *identity = json_string_value(json_object_get(v->detail, "identity"));
+
+    i->fate = v->fate;
+    i->us = v->us;
+    i->alias_of = v->alias_of;
+    json_decref(i->detail);
+    i->detail = json_incref(v->detail);
+    i->k = (int)json_integer_value(json_object_get(v->detail, "k"));
+    if (identity && strlen(identity) < sizeof i->identity) memcpy(i->identity, identity, strlen(identity) + 1);
+    free(i->log);
+    i->log = v->log ? strdup(v->log) : NULL;
+    i->done = true;
+}
+
+/* ---- one item's way ---- */
+
+static int commit(struct tune *t, struct tune_item *i, const double *samples, int n, struct err *e)
+{
+    struct store_evaluation v = {.run = t->run.id,
+                                 .seq = i->seq,
+                                 .fate = i->fate,
+                                 .us = i->us,
+                                 .alias_of = i->alias_of,
+                                 .detail = i->detail,
+                                 .log = i->log,
+                                 .samples = samples,
+                                 .nsamples = n};
+    json_t *params = cand_to_json(t->domain, &i->cand);
+    int rc;
+
+    if (i->identity[0]) { /* so that twins are known as such after a restart */
+        if (!i->detail) i->detail = json_object();
+        json_object_set_new(i->detail, "identity", json_string(i->identity));
+        v.detail = i->detail;
+    }
+    TRY(store_candidate(t->store, i->id, params, &i->row, e));
+    v.candidate = i->row;
+    memcpy(v.cand, i->id, sizeof v.cand);
+    memcpy(v.binary, i->job.key, sizeof v.binary);
+    memcpy(v.code, i->job.code, sizeof v.code);
+    TRY(store_evaluation_put(t->store, &v, e));
+    i->committed = true;
+out:
+    json_decref(params);
+    return rc;
+}
+
+/* Same code, same geometry: the same kernel under another name. */
+static struct tune_item *twin(struct tune *t, struct tune_item *i)
+{
+    json_t *launch = launch_to_json(&i->launch);
+    char *text = launch ? json_dumps(launch, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+
+    json_decref(launch);
+    if (text && i->job.code[0]) digest_strings(i->identity, i->job.code, text, NULL);
+    free(text);
+    for (int k = 0; k < t->nitems && i->identity[0]; k++) {
+        struct tune_item *o = t->items[k];
+        if (o != i && o->done && o->alias_of < 0 && strcmp(o->identity, i->identity) == 0) return o;
+    }
+    return NULL;
+}
+
+static void note_result(struct tune *t, struct tune_item *i)
+{
+    struct buf text = {0};
+
+    t->progress.fates[i->fate]++;
+    if (i->alias_of >= 0) t->progress.aliases++;
+    if (i->known) t->progress.known++;
+    t->progress.done++;
+    if (i->fate == FATE_OK && (t->progress.best_us <= 0 || i->us < t->progress.best_us)) {
+        t->progress.best_us = i->us;
+        cand_text(t->domain, &i->cand, &text);
+        snprintf(t->best_text, sizeof t->best_text, "%s", buf_text(&text));
+        buf_free(&text);
+    }
+    tune_tick(t);
+}
+
+/* From a finished compilation to a committed evaluation. */
+static int measure(struct tune *t, struct tune_item *i, struct err *e)
+{
+    double samples[8];
+    struct tune_item *same;
+    int n = 0;
+
+    if (i->rendered && i->job.fate != FATE_OK) {
+        i->fate = i->job.fate;
+        i->log = i->job.log ? strdup(i->job.log) : NULL;
+        i->done = true;
+    } else if (i->rendered && (same = twin(t, i)) != NULL) {
+        i->alias_of = same->seq;
+        i->fate = same->fate;
+        i->us = same->us;
+        i->k = same->k;
+        i->done = true;
+    } else if (i->rendered) {
+        double at = worker_now();
+        if (tune_evaluate(t, i, TUNE_QUICK, t->target.is_host_cpu ? SAMPLES_CPU : SAMPLES_GPU, samples, &n, e) != 0)
+            return -1;
+        t->measure_s += worker_now() - at;
+    }
+    if (commit(t, i, samples, n, e) != 0) return -1;
+    note_result(t, i);
+    return 0;
+}
+
+/* Takes the answer from the store when this number is there already, or when this candidate was evaluated in this environment before. */
+static int recall(struct tune *t, struct tune_item *i, const struct past *past, struct err *e)
+{
+    struct store_evaluation v = {0};
+    bool found = false;
+    int rc;
+
+    if (i->seq < past->cap && past->rows[i->seq].cand[0]) {
+        const struct store_evaluation *row = &past->rows[i->seq];
+        if (strcmp(row->cand, i->id) != 0)
+            return err_set(e, ERR_STORE,
+                           "proposal %d of run %lld differs from the one in the store: a template or fatune itself has "
+                           "changed since; start anew with --fresh",
+                           i->seq, (long long)t->run.id);
+        adopt(i, row);
+        i->row = row->candidate;
+        i->committed = true;
+        note_result(t, i);
+        return 0;
+    }
+    if (t->o->fresh) return 0;
+    rc = store_evaluation_known(t->store, i->id, t->run.environment, t->track, &v, &found, e);
+    if (rc == 0 && found && v.alias_of < 0) {
+        adopt(i, &v);
+        i->known = true;
+        if (!i->detail) i->detail = json_object();
+        json_object_set_new(i->detail, "known_from_run", json_integer(v.run));
+        rc = commit(t, i, NULL, 0, e);
+        if (rc == 0) note_result(t, i);
+    }
+    store_evaluation_free(&v);
+    return rc;
+}
+
+/* A new item: answered from the store, refused at rendering, or on its way through the compilers. */
+static struct tune_item *start(struct tune *t, const struct cand *c, const struct past *past, struct err *e)
+{
+    struct tune_item *i = tune_item_new(t, c, e);
+
+    if (!i || recall(t, i, past, e) != 0) return NULL;
+    if (i->done) return i;
+    if (tune_prepare(t, i, e) != 0) return NULL;
+    if (i->done && measure(t, i, e) != 0) return NULL;
+    return i;
+}
+
+/* ---- the loop ---- */
+
+static bool ready(const struct tune_item *i)
+{
+    return !i->done && i->job.done;
+}
+
+/* Measures one item that is ready, or waits a moment for the compilers. from: the first number that may be unfinished. */
+static int step(struct tune *t, int from, struct err *e)
+{
+    double at;
+
+    if (farm_check(t->farm, e) != 0) return -1;
+    if (!t->target.is_host_cpu || farm_idle(t->farm)) {
+        for (int i = from; i < t->nitems; i++)
+            if (ready(t->items[i])) return measure(t, t->items[i], e);
+    }
+    at = worker_now();
+    worker_pump(t->loop, 0.2);
+    t->device_idle_s += worker_now() - at;
+    t->progress.compiling = 0;
+    for (int i = from; i < t->nitems; i++)
+        t->progress.compiling += !t->items[i]->done;
+    tune_tick(t);
+    return 0;
+}
+
+static int finish_all(struct tune *t, int from, struct err *e)
+{
+    for (int i = from; i < t->nitems; i++) {
+        while (!t->items[i]->done) {
+            if (tune_interrupted(t, e) != 0 || step(t, from, e) != 0) return -1;
+        }
+    }
+    return 0;
+}
+
+/* The standing champion, if there is one, as arm A: it must still be what it was. */
+static int champion_item(struct tune *t, const struct past *past, struct err *e)
+{
+    struct err why = {0};
+    struct tune_item *i;
+    struct cand c;
+
+    if (cand_from_json(t->domain, t->champion.version.params, &c, &why) != 0 || !domain_valid(t->domain, &c, &why)) {
+        return err_set(
+            e, ERR_INPUT,
+            "the standing champion %s is no longer a point of this space: %s\nrestore the template or the space, or "
+            "`fatune champion revoke` it",
+            t->champion.version.name, why.text);
+    }
+    if (!(i = start(t, &c, past, e))) return -1;
+    if (strcmp(i->id, t->champion.version.cand) != 0)
+        return err_set(e, ERR_INPUT,
+                       "the template of the standing champion %s has changed since it was crowned, so it cannot be "
+                       "measured again\nrestore the template, or `fatune champion revoke` it",
+                       t->champion.version.name);
+    t->standing = i;
+    return 0;
+}
+
+static int forced(struct tune *t, const struct past *past, struct err *e)
+{
+    struct cand c;
+    int rc = 0;
+
+    if (t->has_champion) {
+        TRY(champion_item(t, past, e));
+    } else {
+        for (int i = 0; i < domain_templates(t->domain); i++) {
+            if (domain_unfit(t->domain, i) || !domain_default(t->domain, i, &c)) continue;
+            if (!start(t, &c, past, e)) return -1;
+        }
+    }
+    t->nforced = t->nitems;
+    TRY(finish_all(t, 0, e));
+    if (t->has_champion && t->standing->fate != FATE_OK) {
+        rc = err_set(
+            e, ERR_INPUT,
+            "the standing champion %s no longer passes (%s: %s); nobody takes its place silently: find out why, or "
+            "`fatune champion revoke` it",
+            t->champion.version.name, fate_name(t->standing->fate), t->standing->log ? t->standing->log : "");
+        goto out;
+    }
+    for (int i = 0; i < t->nitems && !t->standing; i++)
+        if (t->items[i]->fate == FATE_OK) t->standing = t->items[i];
+out:
+    return rc;
+}
+
+static bool out_of_time(const struct tune *t)
+{
+    return tune_elapsed(t) > t->minutes * 60;
+}
+
+static int proposals(struct tune *t, struct search *s, const struct past *past, struct err *e)
+{
+    bool more = true;
+    int told = t->nforced;
+
+    while (more || told < t->nitems) {
+        struct cand c;
+        if (tune_interrupted(t, e) != 0) return -1;
+        while (more && t->nitems - told < TUNE_LAG) {
+            if (out_of_time(t) && !(t->nitems < past->cap && past->rows[t->nitems].cand[0])) {
+                tune_report(t, "the time for searching (%.1f min) is used: %d of %d proposals made", t->minutes,
+                            t->nitems - t->nforced, search_budget(s));
+                more = false;
+            } else if (!search_ask(s, &c)) {
+                more = false;
+            } else if (!start(t, &c, past, e)) {
+                return -1;
+            }
+        }
+        while (told < t->nitems && t->items[told]->done) {
+            const struct tune_item *i = t->items[told++];
+            search_tell(s, &i->cand, i->fate == FATE_OK, i->us);
+        }
+        if (told < t->nitems && !t->items[told]->done && step(t, told, e) != 0) return -1;
+    }
+    return 0;
+}
+
+int tune_search(struct tune *t, struct err *e)
+{
+    struct past past = {0};
+    struct search *s = NULL;
+    bool exact;
+    uint64_t points;
+    int rc;
+
+    t->progress.phase = TUNE_SEARCH;
+    TRY(store_evaluations(t->store, t->run.id, remember, &past, e));
+    if (past.nomem) {
+        rc = err_nomem(e);
+        goto out;
+    }
+    if (past.n > 0) tune_report(t, "going on with run %lld: %d evaluations are kept", (long long)t->run.id, past.n);
+    points = domain_count(t->domain, &exact);
+    TRY(search_open(&s, t->strategy, t->domain, t->seed, t->evaluations, e));
+    snprintf(t->strategy, sizeof t->strategy, "%s", search_strategy_name(s));
+    t->progress.total = points < (uint64_t)t->evaluations ? (int)points : t->evaluations;
+    tune_report(t, "%llu%s valid points, strategy %s, seed %llu", (unsigned long long)points,
+                exact ? "" : " (estimated)", t->strategy, (unsigned long long)t->seed);
+    TRY(forced(t, &past, e));
+    t->progress.total += t->nforced;
+    rc = proposals(t, s, &past, e);
+out:
+    search_close(s);
+    past_free(&past);
+    return rc;
+}

@@ -1,0 +1,272 @@
+/* A trial: sessions of two arms, each in a fresh device worker. A session is committed whole or not at all; an interrupted trial goes on
+ * behind its last session. */
+#include <gsl/gsl_sort.h>
+#include <gsl/gsl_statistics_double.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+#include "health.h"
+#include "tune_private.h"
+
+#define LEAST_SESSIONS 8
+#define FULL_QUADS 20
+#define LEAST_QUADS 4
+#define FULL_M 5
+#define WARM_S 1.0
+#define START_S 1.0 /* a process, a context, two modules */
+#define CLOCK_STEP 0.01
+
+/* Seconds of one session: every sample lasts at least a batch, and the host adds about as much again for very short ones. */
+static double session_s(double sample_s, int quads, int m, double warm_s)
+{
+    return START_S + warm_s + 4.0 * (quads + 1) * m * (sample_s * 1.3);
+}
+
+struct tune_plan tune_plan_trial(const struct tune *t, const struct tune_item *a, const struct tune_item *b,
+                                 double box_s)
+{
+    struct tune_plan p = {t->space.promote.sessions, FULL_QUADS, FULL_M, WARM_S, false};
+    double mean_us = (a->us * (a->k > 0 ? a->k : 1) + b->us * (b->k > 0 ? b->k : 1)) / 2;
+    double sample_s = fmax(mean_us, BENCH_MIN_BATCH_US) * 1e-6;
+
+    /* First fewer samples a letter, then fewer quads, last fewer sessions: the session is the unit that decides. */
+    if (sample_s > 0.01) p.warm_s = 4 * sample_s;
+    while (p.m > 1 && p.sessions * session_s(sample_s, p.quads, p.m, p.warm_s) > box_s)
+        p.m -= 2;
+    while (p.quads > LEAST_QUADS && p.sessions * session_s(sample_s, p.quads, p.m, p.warm_s) > box_s)
+        p.quads--;
+    while (p.sessions > LEAST_SESSIONS && p.sessions * session_s(sample_s, p.quads, p.m, p.warm_s) > box_s)
+        p.sessions--;
+    p.boxed = p.m < FULL_M || p.quads < FULL_QUADS || p.sessions < t->space.promote.sessions;
+    return p;
+}
+
+/* ---- one session ---- */
+
+struct session {
+    struct tune *t;
+    struct store_quad *quads;
+    int n, max, m, others;
+    bool nomem;
+};
+
+static void session_clear(struct session *s)
+{
+    for (int i = 0; i < s->n; i++) {
+        free((void *)(uintptr_t)s->quads[i].samples);
+        json_decref(s->quads[i].health);
+    }
+    s->n = 0;
+}
+
+static double reading(const json_t *message, const char *when, const char *what)
+{
+    const json_t *x = json_object_get(json_object_get(message, when), what);
+
+    return json_is_number(x) ? json_number_value(x) : -1;
+}
+
+/* A change of the throttle reasons inside the quad, or a step of the clock, spoils the comparison within it. */
+static void judge_health(struct session *s, struct store_quad *q, const json_t *message)
+{
+    double before = reading(message, "before", "sm_mhz"), after = reading(message, "after", "sm_mhz");
+    double tb = reading(message, "before", "throttle"), ta = reading(message, "after", "throttle");
+
+    if (before > 0 && after > 0) {
+        q->quad.sm_mhz = (before + after) / 2;
+        if (fabs(before - after) > CLOCK_STEP * q->quad.sm_mhz) q->quad.discarded = true;
+    }
+    if (tb >= 0 && ta >= 0 && (((int64_t)tb ^ (int64_t)ta) & HEALTH_THROTTLE_BITS)) q->quad.discarded = true;
+    if (reading(message, "before", "other_processes") > 0 || reading(message, "after", "other_processes") > 0)
+        s->others++;
+}
+
+static void on_quad(void *ctx, const json_t *message)
+{
+    struct session *s = ctx;
+    const json_t *list = json_object_get(message, "samples");
+    int number = (int)json_integer_value(json_object_get(message, "quad"));
+    struct store_quad *q;
+    double *samples, sorted[16];
+
+    tune_tick(s->t);
+    if (!list || number < 0 || s->n >= s->max || (int)json_array_size(list) != 4 * s->m) return;
+    samples = malloc((size_t)(4 * s->m) * sizeof *samples);
+    if (!samples) {
+        s->nomem = true;
+        return;
+    }
+    q = &s->quads[s->n];
+    *q = (struct store_quad){.samples = samples, .nsamples = 4 * s->m};
+    q->quad.baab = json_is_true(json_object_get(message, "baab"));
+    for (int i = 0; i < 4 * s->m; i++)
+        samples[i] = json_number_value(json_array_get(list, (size_t)i));
+    for (int i = 0; i < 4; i++) {
+        memcpy(sorted, samples + i * s->m, (size_t)s->m * sizeof *sorted);
+        gsl_sort(sorted, 1, (size_t)s->m);
+        q->quad.letter[i] = gsl_stats_median_from_sorted_data(sorted, 1, (size_t)s->m);
+    }
+    judge_health(s, q, message);
+    q->health = json_pack("{s:O?,s:O?}", "before", json_object_get(message, "before"), "after",
+                          json_object_get(message, "after"));
+    s->n++;
+}
+
+static json_t *session_request(struct tune *t, const struct tune_item *a, const struct tune_item *b, bool copy,
+                               const struct tune_plan *plan, uint64_t seed)
+{
+    return json_pack("{s:s,s:o,s:o,s:o,s:i,s:i,s:f,s:I}", "op", "session", "bench", tune_bench_json(t, seed), "a",
+                     tune_kernel_json(a, 0), "b", tune_kernel_json(b, copy ? 1 : 0), "quads", plan->quads, "m", plan->m,
+                     "warm_s", plan->warm_s, "seed", (json_int_t)(seed >> 1));
+}
+
+/* *ok false: this try gave no session; *why (256 bytes) says so. */
+static int one_session(struct tune *t, const struct tune_item *a, const struct tune_item *b, bool copy,
+                       const struct tune_plan *plan, uint64_t seed, struct session *s, bool *ok, char why[256],
+                       json_t **reply, struct err *e)
+{
+    enum worker_outcome outcome;
+    const json_t *same;
+    const char *fate;
+
+    *ok = false;
+    *reply = NULL;
+    if (tune_device_fresh(t, e) != 0) return -1;
+    outcome = worker_call_take(t->device, session_request(t, a, b, copy, plan, seed), t->deadline_s, on_quad, s, reply);
+    if (outcome == WORKER_UNKILLABLE)
+        return err_set(e, ERR_DEVICE, "a worker on %s could not be killed: the device is lost", t->target.name);
+    if (outcome != WORKER_REPLY) {
+        snprintf(why, 256, "the worker %s: %.160s", outcome == WORKER_HUNG ? "hung" : "died", worker_words(t->device));
+        return 0;
+    }
+    if (json_object_get(*reply, "error"))
+        return err_set(e, ERR_DEVICE, "%s",
+                       json_string_value(json_object_get(json_object_get(*reply, "error"), "text")));
+    fate = json_string_value(json_object_get(*reply, "fate"));
+    same = json_object_get(*reply, "same");
+    if (!fate || strcmp(fate, "OK") != 0) {
+        snprintf(why, 256, "arm %s failed: %.180s", json_string_value(json_object_get(*reply, "arm")),
+                 json_string_value(json_object_get(*reply, "text")));
+    } else if (json_is_false(json_array_get(same, 0)) || json_is_false(json_array_get(same, 1))) {
+        snprintf(why, 256, "arm %s gave another output after timing than before",
+                 json_is_false(json_array_get(same, 0)) ? "a" : "b");
+    } else if (s->nomem) {
+        return err_nomem(e);
+    } else {
+        *ok = s->n == plan->quads;
+        if (!*ok) snprintf(why, 256, "only %d of %d quads arrived", s->n, plan->quads);
+    }
+    return 0;
+}
+
+/* ---- the trial ---- */
+
+static int add_session(struct trial *out, const struct session *s, struct err *e)
+{
+    struct trial_session *p = realloc(out->sessions, (size_t)(out->n + 1) * sizeof *p);
+
+    if (!p) return err_nomem(e);
+    out->sessions = p;
+    p[out->n].quads = calloc((size_t)s->n, sizeof *p[out->n].quads);
+    if (!p[out->n].quads) return err_nomem(e);
+    p[out->n].n = s->n;
+    for (int i = 0; i < s->n; i++)
+        p[out->n].quads[i] = s->quads[i].quad;
+    out->n++;
+    return 0;
+}
+
+static json_t *settings(const struct tune *t, const struct tune_item *a, const struct tune_item *b,
+                        const struct tune_plan *p)
+{
+    return json_pack("{s:i,s:i,s:i,s:f,s:b,s:i,s:i,s:s}", "sessions", p->sessions, "quads", p->quads, "m", p->m,
+                     "warm_s", p->warm_s, "boxed", (int)p->boxed, "k_a", a->k, "k_b", b->k, "cache",
+                     t->space.measure.cold ? "cold" : "warm");
+}
+
+/* The plan of an unfinished trial, which a restart must keep. */
+static void adopt_plan(struct tune_plan *p, const json_t *s)
+{
+    p->sessions = (int)json_integer_value(json_object_get(s, "sessions"));
+    p->quads = (int)json_integer_value(json_object_get(s, "quads"));
+    p->m = (int)json_integer_value(json_object_get(s, "m"));
+    p->warm_s = json_number_value(json_object_get(s, "warm_s"));
+    p->boxed = json_is_true(json_object_get(s, "boxed"));
+}
+
+static int sessions(struct tune *t, const char *kind, struct tune_item *a, struct tune_item *b,
+                    const struct tune_plan *p, int64_t id, struct trial *out, struct err *e)
+{
+    struct session s = {.t = t, .m = p->m, .max = p->quads};
+    bool copy = strcmp(kind, "aa") == 0;
+    int failures = 0, rc = 0;
+    struct rng rng;
+    char purpose[64];
+
+    s.quads = calloc((size_t)p->quads, sizeof *s.quads);
+    if (!s.quads) return err_nomem(e);
+    snprintf(purpose, sizeof purpose, "trial %lld", (long long)id);
+    while (out->n < p->sessions && failures < 2) {
+        json_t *reply = NULL;
+        uint64_t seed = 0;
+        bool ok;
+        TRY(tune_interrupted(t, e));
+        rng_init(&rng, t->seed, purpose);
+        for (int i = 0; i <= out->n; i++)
+            seed = rng_u64(&rng);
+        rc = one_session(t, a, b, copy, p, seed, &s, &ok, out->reason, &reply, e);
+        if (rc == 0 && ok) {
+            rc = store_session_put(t->store, id, out->n, seed, s.quads, s.n, reply, e);
+            if (rc == 0) rc = add_session(out, &s, e);
+            t->progress.done++;
+        } else if (rc == 0) {
+            failures++;
+            tune_report(t, "a session gave nothing (%s)%s", out->reason, failures < 2 ? "; once more" : "");
+        }
+        session_clear(&s);
+        json_decref(reply);
+        if (rc != 0) goto out;
+        tune_tick(t);
+    }
+    out->invalid = failures >= 2;
+    if (!out->invalid) out->reason[0] = '\0';
+    if (!out->invalid && s.others > 0) {
+        out->invalid = true;
+        snprintf(out->reason, sizeof out->reason, "another process used the device in %d readings", s.others);
+    }
+out:
+    session_clear(&s);
+    free(s.quads);
+    return rc;
+}
+
+int tune_trial(struct tune *t, const char *kind, struct tune_item *a, struct tune_item *b, const struct tune_plan *plan,
+               struct trial *out, int64_t *trial_id, struct err *e)
+{
+    struct tune_plan p = *plan;
+    json_t *kept = NULL, *fresh = NULL;
+    bool found = false;
+    int rc;
+
+    *out = (struct trial){0};
+    TRY(store_trial_find(t->store, t->run.id, kind, a->row, b->row, trial_id, &kept, out, &found, e));
+    if (found) {
+        adopt_plan(&p, kept);
+        if (out->n > 0) tune_report(t, "going on with a trial: %d of %d sessions are kept", out->n, p.sessions);
+    } else {
+        fresh = settings(t, a, b, &p);
+        TRY(store_trial_begin(t->store, t->run.id, kind, a->row, b->row, fresh, trial_id, e));
+    }
+    out->m = p.m;
+    out->boxed = p.boxed;
+    t->progress.done = out->n;
+    t->progress.total = p.sessions;
+    rc = sessions(t, kind, a, b, &p, *trial_id, out, e);
+out:
+    json_decref(kept);
+    json_decref(fresh);
+    return rc;
+}

@@ -1,0 +1,501 @@
+/* One uv loop holds all children. A worker's life: spawned - idle - busy (a request in flight, the timer runs) - idle ... - ended.
+ * However it ends, exit_cb is the one place where an unanswered request is finished, so that the last words are complete. A child that
+ * does not end after SIGKILL is given up by the timer (UNKILLABLE). Handles are closed when the worker is stopped; its memory goes with
+ * the last close callback. */
+#include "worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "wire.h"
+
+#define WORDS_MAX 65536u
+#define TERM_WAIT_MS 500
+#define KILL_WAIT_MS 10000
+
+struct worker_loop {
+    uv_loop_t uv;
+    uv_signal_t sigint, sigterm;
+    uv_timer_t wake;
+    char exe[4096];
+    int signals;
+    struct worker *first; /* all children, for the second signal and the end */
+};
+
+enum ladder { LADDER_NONE, LADDER_TERM, LADDER_KILL, LADDER_GIVEN_UP };
+
+struct worker {
+    struct worker_loop *loop;
+    struct worker *next;
+    uv_process_t process;
+    uv_pipe_t pipe[3]; /* its stdout, its stderr, the wire */
+    uv_timer_t timer;
+    int open; /* handles not yet closed */
+    bool ended, hung, stopping;
+    enum ladder ladder;
+    struct wire_decoder in;
+    struct buf words;
+    size_t printed;
+    double deadline_s;
+    worker_done *done;
+    void (*progress)(void *ctx, const json_t *message);
+    void *ctx, *progress_ctx;
+};
+
+double worker_now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- loop ---- */
+
+static void on_signal(uv_signal_t *h, int number)
+{
+    struct worker_loop *l = h->data;
+
+    (void)number;
+    if (++l->signals < 2) return;
+    for (struct worker *w = l->first; w; w = w->next)
+        if (!w->ended) kill(-w->process.pid, SIGKILL);
+    _exit(130);
+}
+
+int worker_loop_open(struct worker_loop **out, struct err *e)
+{
+    struct worker_loop *l = calloc(1, sizeof *l);
+    size_t n = sizeof l->exe;
+    int rc;
+
+    if (!l) return err_nomem(e);
+    rc = uv_exepath(l->exe, &n);
+    if (rc == 0) rc = uv_loop_init(&l->uv);
+    if (rc != 0) {
+        free(l);
+        return err_set(e, ERR_SYSTEM, "cannot start the event loop: %s", uv_strerror(rc));
+    }
+    signal(SIGPIPE, SIG_IGN);
+    uv_signal_init(&l->uv, &l->sigint);
+    uv_signal_init(&l->uv, &l->sigterm);
+    uv_timer_init(&l->uv, &l->wake);
+    l->sigint.data = l->sigterm.data = l;
+    uv_signal_start(&l->sigint, on_signal, SIGINT);
+    uv_signal_start(&l->sigterm, on_signal, SIGTERM);
+    uv_unref((uv_handle_t *)&l->sigint);
+    uv_unref((uv_handle_t *)&l->sigterm);
+    *out = l;
+    return 0;
+}
+
+void worker_loop_close(struct worker_loop *l)
+{
+    if (!l) return;
+    while (l->first)
+        worker_stop(l->first);
+    uv_close((uv_handle_t *)&l->sigint, NULL);
+    uv_close((uv_handle_t *)&l->sigterm, NULL);
+    uv_close((uv_handle_t *)&l->wake, NULL);
+    uv_run(&l->uv, UV_RUN_DEFAULT);
+    uv_loop_close(&l->uv);
+    free(l);
+}
+
+bool worker_interrupted(const struct worker_loop *l)
+{
+    return l->signals > 0;
+}
+
+static void on_wake(uv_timer_t *h)
+{
+    (void)h;
+}
+
+void worker_pump(struct worker_loop *l, double wait_s)
+{
+    if (wait_s > 0) {
+        uv_update_time(&l->uv);
+        uv_timer_start(&l->wake, on_wake, (uint64_t)(wait_s * 1000) + 1, 0);
+        uv_run(&l->uv, UV_RUN_ONCE);
+        uv_timer_stop(&l->wake);
+    } else {
+        uv_run(&l->uv, UV_RUN_NOWAIT);
+    }
+}
+
+/* ---- the end of a request ---- */
+
+static void finish(struct worker *w, enum worker_outcome outcome, const json_t *reply)
+{
+    worker_done *done = w->done;
+
+    if (!done) return;
+    w->done = NULL;
+    w->progress = NULL;
+    if (w->ladder == LADDER_NONE) uv_timer_stop(&w->timer);
+    done(w->ctx, w, outcome, reply); /* may put the next request */
+}
+
+static void climb(struct worker *w);
+
+static void on_timer(uv_timer_t *h)
+{
+    struct worker *w = h->data;
+
+    if (w->ladder == LADDER_NONE) w->hung = w->done != NULL;
+    climb(w);
+}
+
+/* The next rung: SIGTERM, SIGKILL, give up. */
+static void climb(struct worker *w)
+{
+    if (w->ended || w->ladder == LADDER_GIVEN_UP) return;
+    w->ladder++;
+    if (w->ladder == LADDER_GIVEN_UP) {
+        finish(w, WORKER_UNKILLABLE, NULL);
+        return;
+    }
+    kill(-w->process.pid, w->ladder == LADDER_TERM ? SIGTERM : SIGKILL);
+    uv_update_time(&w->loop->uv);
+    uv_timer_start(&w->timer, on_timer, w->ladder == LADDER_TERM ? TERM_WAIT_MS : KILL_WAIT_MS, 0);
+}
+
+static void keep_words(struct worker *w, const char *text, size_t n)
+{
+    w->printed += n;
+    if (w->words.n + n > WORDS_MAX) n = WORDS_MAX - w->words.n;
+    buf_add(&w->words, text, n);
+}
+
+static void arm(struct worker *w)
+{
+    uv_update_time(&w->loop->uv);
+    uv_timer_start(&w->timer, on_timer, (uint64_t)(w->deadline_s * 1000), 0);
+}
+
+/* Handles every whole message that has arrived; -1: garbage. */
+static int take_messages(struct worker *w)
+{
+    struct err e = {0};
+
+    for (;;) {
+        json_t *j;
+        if (wire_next(&w->in, &j, &e) != 0) {
+            keep_words(w, e.text, strlen(e.text));
+            return -1;
+        }
+        if (!j) return 0;
+        if (w->ladder != LADDER_NONE) {
+            /* too late: it is being killed, and its end will be the answer */
+        } else if (json_is_true(json_object_get(j, "done"))) {
+            finish(w, WORKER_REPLY, j);
+        } else if (w->done) {
+            if (!w->ended) arm(w);
+            if (w->progress) w->progress(w->progress_ctx, j);
+        }
+        json_decref(j);
+    }
+}
+
+static void on_end(uv_process_t *p, int64_t status, int signal_number)
+{
+    struct worker *w = p->data;
+    char text[96];
+
+    /* What it said last, its answer included, may still be in the pipes. */
+    w->ended = true;
+    for (int i = 0; i < 3; i++) {
+        uv_os_fd_t fd;
+        char chunk[4096];
+        ssize_t n;
+        if (uv_fileno((uv_handle_t *)&w->pipe[i], &fd) != 0) continue;
+        while ((n = read(fd, chunk, sizeof chunk)) > 0) {
+            if (i == 2)
+                wire_feed(&w->in, chunk, (size_t)n);
+            else
+                keep_words(w, chunk, (size_t)n);
+        }
+    }
+    take_messages(w);
+    if (signal_number)
+        snprintf(text, sizeof text, "%sworker ended by signal %d (%s)", w->words.n ? "\n" : "", signal_number,
+                 strsignal(signal_number));
+    else
+        snprintf(text, sizeof text, "%sworker ended with exit code %d", w->words.n ? "\n" : "", (int)status);
+    buf_puts(&w->words, text);
+    uv_timer_stop(&w->timer);
+    kill(-w->process.pid, SIGKILL); /* what it may have started itself */
+    finish(w, w->hung ? WORKER_HUNG : WORKER_DIED, NULL);
+}
+
+/* ---- pipes ---- */
+
+static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *out)
+{
+    static char chunk[65536]; /* used until the read callback returns, by one loop in one thread */
+
+    (void)h;
+    (void)suggested;
+    *out = uv_buf_init(chunk, sizeof chunk);
+}
+
+static void on_output(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
+{
+    struct worker *w = s->data;
+
+    if (n > 0) keep_words(w, b->base, (size_t)n);
+    if (n < 0) uv_read_stop(s);
+}
+
+static void on_message(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
+{
+    struct worker *w = s->data;
+
+    if (n < 0) { /* it closed its end: it is leaving, or is to be made to */
+        uv_read_stop(s);
+        if (!w->ended && w->ladder == LADDER_NONE) {
+            uv_update_time(&w->loop->uv);
+            uv_timer_start(&w->timer, on_timer, TERM_WAIT_MS * 4, 0);
+        }
+        return;
+    }
+    wire_feed(&w->in, b->base, (size_t)n);
+    if (take_messages(w) != 0) {
+        uv_read_stop(s);
+        climb(w);
+    }
+}
+
+/* ---- spawn and stop ---- */
+
+static void on_close(uv_handle_t *h)
+{
+    struct worker *w = h->data;
+
+    if (--w->open > 0) return;
+    wire_decoder_free(&w->in);
+    buf_free(&w->words);
+    free(w);
+}
+
+static void unlink_worker(struct worker *w)
+{
+    struct worker **p = &w->loop->first;
+
+    while (*p && *p != w)
+        p = &(*p)->next;
+    if (*p) *p = w->next;
+}
+
+static void close_all(struct worker *w)
+{
+    unlink_worker(w);
+    uv_close((uv_handle_t *)&w->process, on_close);
+    uv_close((uv_handle_t *)&w->timer, on_close);
+    for (int i = 0; i < 3; i++)
+        uv_close((uv_handle_t *)&w->pipe[i], on_close);
+}
+
+/* environ and, in front, where the caches are; NULL when out of memory. Strings but the first three are environ's own. */
+static char **child_environment(const char *cache, struct buf own[3])
+{
+    static const char *const names[3] = {"POCL_CACHE_DIR=", "FATUNE_CACHE=", "FATUNE_SUPERVISOR="};
+    extern char **environ;
+    size_t n = 0;
+    char **env;
+
+    while (environ[n])
+        n++;
+    env = calloc(n + 4, sizeof *env);
+    if (!env) return NULL;
+    if (cache) {
+        buf_printf(&own[0], "%s%s/pocl", names[0], cache);
+        buf_printf(&own[1], "%s%s", names[1], cache);
+    }
+    buf_printf(&own[2], "%s%ld", names[2], (long)getpid());
+    n = 0;
+    for (int i = 0; i < 3; i++) {
+        if (own[i].failed) {
+            free(env);
+            return NULL;
+        }
+        if (own[i].n > 0) env[n++] = own[i].p;
+    }
+    for (size_t i = 0; environ[i]; i++) {
+        bool ours = false;
+        for (int k = 0; k < 3; k++)
+            ours = ours || (own[k].n > 0 && strncmp(environ[i], names[k], strlen(names[k])) == 0);
+        if (!ours) env[n++] = environ[i];
+    }
+    return env;
+}
+
+int worker_spawn(struct worker_loop *l, const char *cache, struct worker **out, struct err *e)
+{
+    struct worker *w = calloc(1, sizeof *w);
+    char *args[] = {l->exe, (char[]){"--worker"}, NULL};
+    uv_stdio_container_t io[4] = {{.flags = UV_IGNORE}};
+    uv_process_options_t options = {
+        .exit_cb = on_end, .file = l->exe, .args = args, .stdio = io, .stdio_count = 4, .flags = UV_PROCESS_DETACHED};
+    struct buf own[3] = {{0}, {0}, {0}};
+    int rc;
+
+    if (!w || !(options.env = child_environment(cache, own))) {
+        free(w);
+        return err_nomem(e);
+    }
+    w->loop = l;
+    w->open = 5;
+    w->process.data = w->timer.data = w;
+    uv_timer_init(&l->uv, &w->timer);
+    for (int i = 0; i < 3; i++) {
+        uv_pipe_init(&l->uv, &w->pipe[i], 0);
+        w->pipe[i].data = w;
+        io[i + 1].flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE | (i == 2 ? UV_READABLE_PIPE : 0);
+        io[i + 1].data.stream = (uv_stream_t *)&w->pipe[i];
+    }
+    w->next = l->first;
+    l->first = w;
+    rc = uv_spawn(&l->uv, &w->process, &options);
+    free(options.env);
+    for (int i = 0; i < 3; i++)
+        buf_free(&own[i]);
+    if (rc != 0) {
+        close_all(w);
+        return err_set(e, ERR_SYSTEM, "cannot start a worker process: %s", uv_strerror(rc));
+    }
+    uv_read_start((uv_stream_t *)&w->pipe[0], on_alloc, on_output);
+    uv_read_start((uv_stream_t *)&w->pipe[1], on_alloc, on_output);
+    uv_read_start((uv_stream_t *)&w->pipe[2], on_alloc, on_message);
+    *out = w;
+    return 0;
+}
+
+static void on_shutdown(uv_shutdown_t *r, int status)
+{
+    (void)status;
+    free(r);
+}
+
+void worker_stop(struct worker *w)
+{
+    uv_shutdown_t *r;
+
+    if (!w || w->stopping) return;
+    w->stopping = true;
+    if (!w->ended && w->ladder == LADDER_NONE) {
+        /* End of stream is the polite request; a busy worker does not read it and meets the ladder. */
+        r = calloc(1, sizeof *r);
+        if (!r || uv_shutdown(r, (uv_stream_t *)&w->pipe[2], on_shutdown) != 0) free(r);
+        uv_update_time(&w->loop->uv);
+        uv_timer_start(&w->timer, on_timer, w->done ? 0 : TERM_WAIT_MS * 6, 0);
+    }
+    while (!w->ended && w->ladder != LADDER_GIVEN_UP)
+        uv_run(&w->loop->uv, UV_RUN_ONCE);
+    close_all(w);
+}
+
+bool worker_alive(const struct worker *w)
+{
+    return !w->ended && w->ladder == LADDER_NONE;
+}
+
+bool worker_busy(const struct worker *w)
+{
+    return w->done != NULL;
+}
+
+const char *worker_words(struct worker *w)
+{
+    return buf_text(&w->words);
+}
+
+size_t worker_printed(const struct worker *w)
+{
+    return w->printed;
+}
+
+/* ---- requests ---- */
+
+struct write {
+    uv_write_t req;
+    struct buf frame;
+};
+
+static void on_written(uv_write_t *r, int status)
+{
+    struct write *x = r->data;
+
+    (void)status; /* a broken pipe shows as the worker's end */
+    buf_free(&x->frame);
+    free(x);
+}
+
+int worker_request_take(struct worker *w, json_t *request, double deadline_s, worker_done *done, void *ctx,
+                        struct err *e)
+{
+    struct write *x = calloc(1, sizeof *x);
+    uv_buf_t b;
+    int rc;
+
+    if (!request || !x) {
+        rc = err_nomem(e);
+        goto out;
+    }
+    TRY(wire_encode(&x->frame, request, e));
+    w->done = done;
+    w->ctx = ctx;
+    w->deadline_s = deadline_s;
+    if (!worker_alive(w)) { /* it died between requests; answered from the loop like every other end */
+        if (w->ended) finish(w, WORKER_DIED, NULL);
+        goto out;
+    }
+    arm(w);
+    x->req.data = x;
+    b = uv_buf_init(x->frame.p, (unsigned)x->frame.n);
+    if (uv_write(&x->req, (uv_stream_t *)&w->pipe[2], &b, 1, on_written) == 0) x = NULL;
+    /* A failed write leaves the deadline to end it, or the exit that caused it. */
+out:
+    if (x) buf_free(&x->frame);
+    free(x);
+    json_decref(request);
+    return rc;
+}
+
+struct call {
+    bool done;
+    enum worker_outcome outcome;
+    json_t *reply;
+};
+
+static void on_call_done(void *ctx, struct worker *w, enum worker_outcome outcome, const json_t *reply)
+{
+    struct call *c = ctx;
+
+    (void)w;
+    c->done = true;
+    c->outcome = outcome;
+    c->reply = json_incref((json_t *)(uintptr_t)reply);
+}
+
+enum worker_outcome worker_call_take(struct worker *w, json_t *request, double deadline_s,
+                                     void (*progress)(void *ctx, const json_t *message), void *ctx, json_t **reply)
+{
+    struct call c = {0};
+
+    *reply = NULL;
+    w->progress = progress;
+    w->progress_ctx = ctx;
+    if (worker_request_take(w, request, deadline_s, on_call_done, &c, NULL) != 0) return WORKER_DIED;
+    while (!c.done)
+        uv_run(&w->loop->uv, UV_RUN_ONCE);
+    *reply = c.reply;
+    return c.outcome;
+}
