@@ -164,6 +164,8 @@ attention_forward(__global const ushort *restrict q, __global const ushort *rest
 
     int keys = SEQ_KV; /* that some row of the block sees */
     if (CAUSAL) keys = min(keys, ((int)get_group_id(0) + 1) * BLOCK_M + SHIFT);
+    int whole = SEQ_KV; /* that every row of the item sees */
+    if (CAUSAL) whole = min(whole, row0 + SHIFT + 1);
     for (int first = 0; first < keys; first += BLOCK_N) {
         barrier(CLK_LOCAL_MEM_FENCE);
         load_tile(k_tile, k_head, first, item);
@@ -184,7 +186,7 @@ attention_forward(__global const ushort *restrict q, __global const ushort *rest
             for (int i = 0; i < REGS; i++)
                 s[j + i] = a[i];
         }
-        if (first + BLOCK_N > SEQ_KV || (CAUSAL && first + BLOCK_N - 1 > row0 + SHIFT)) {
+        if (first + BLOCK_N > whole) {
             veci last = (veci)(SEQ_KV - 1);
             if (CAUSAL) last = min(last, (veci)(row0 + SHIFT) + LANES);
             for (int j = 0; j < BLOCK_N; j++)
