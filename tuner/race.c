@@ -8,7 +8,6 @@
  * - Equal scores are ordered by candidate number: same answers, same race. */
 #include "race.h"
 
-#include <gsl/gsl_cdf.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,11 +101,10 @@ void race_stop(struct race *r)
 /* Median of the live candidates' values in one block; NAN when none was measured. */
 static double block_median(const struct race *r, int block)
 {
-    double median = NAN;
     int k = 0;
     for (int i = 0; i < r->n; i++)
         if (r->live[i] && !isnan(r->x[block * r->n + i])) r->scratch[k++] = r->x[block * r->n + i];
-    return stats_median(r->scratch, k, &median) == STATS_OK ? median : NAN;
+    return k > 0 ? stats_median_in_place(r->scratch, k) : NAN;
 }
 
 /* score[i] = median over blocks first..last-1 of (x - median of the block), NAN for who has no value there. */
@@ -121,7 +119,7 @@ static void score(const struct race *r, int first, int last)
         if (!r->live[i]) continue;
         for (int b = first; b < last; b++)
             if (!isnan(r->x[b * r->n + i])) relative[k++] = r->x[b * r->n + i] - middle[b];
-        if (k > 0) (void)stats_median(relative, k, &r->score[i]);
+        if (k > 0) r->score[i] = stats_median_in_place(relative, k);
     }
 }
 
@@ -248,5 +246,5 @@ int race_standings(const struct race *r, int *out, double *scores, int max)
 
 double race_selection_optimism(int n, double se)
 {
-    return n < 2 ? 0.0 : se * gsl_cdf_ugaussian_Pinv((n - 0.375) / (n + 0.25));
+    return n < 2 ? 0.0 : se * stats_normal_quantile((n - 0.375) / (n + 0.25));
 }

@@ -84,6 +84,12 @@ enum stats_status stats_median(const double *x, int n, double *median)
     return stats_quantile(x, n, 0.5, median);
 }
 
+double stats_median_in_place(double *x, int n)
+{
+    gsl_sort(x, 1, (size_t)n);
+    return stats_quantile_sorted(x, n, 0.5);
+}
+
 enum stats_status stats_mad(const double *x, int n, double *mad)
 {
     double median;
@@ -93,8 +99,7 @@ enum stats_status stats_mad(const double *x, int n, double *mad)
     if (deviation == NULL) return STATS_NOMEM;
     for (int i = 0; i < n; i++)
         deviation[i] = fabs(x[i] - median);
-    gsl_sort(deviation, 1, (size_t)n);
-    *mad = stats_quantile_sorted(deviation, n, 0.5);
+    *mad = stats_median_in_place(deviation, n);
     free(deviation);
     return STATS_OK;
 }
@@ -123,6 +128,11 @@ enum stats_status stats_median_interval(const double *x, int n, double level, st
     *ci = (struct stats_interval){sorted[l - 1], sorted[n - l]};
     free(sorted);
     return STATS_OK;
+}
+
+double stats_normal_quantile(double p)
+{
+    return gsl_cdf_ugaussian_Pinv(p);
 }
 
 double stats_t_quantile(double p, double df)
@@ -205,8 +215,7 @@ enum stats_status stats_bimodality(const double *x, int n, struct stats_modes *o
     m.high = stats_quantile_sorted(sorted + m.nlow, m.nhigh, 0.5);
     for (int i = 0; i < n; i++)
         sorted[i] = fabs(sorted[i] - (i < m.nlow ? m.low : m.high));
-    gsl_sort(sorted, 1, (size_t)n);
-    m.mad = stats_quantile_sorted(sorted, n, 0.5);
+    m.mad = stats_median_in_place(sorted, n);
     m.bimodal = m.coefficient > 5.0 / 9.0 && m.gap > 4.0 * m.mad;
     free(sorted);
     *out = m;
@@ -225,9 +234,9 @@ enum stats_status stats_theil_sen(const double *t, const double *y, int n, doubl
     for (int i = 0; i < n; i++)
         for (int j = i + 1; j < n; j++)
             if (t[i] != t[j]) slopes[k++] = (y[j] - y[i]) / (t[j] - t[i]);
-    s = k == 0 ? STATS_FLAT : stats_median(slopes, k, slope);
+    if (k > 0) *slope = stats_median_in_place(slopes, k);
     free(slopes);
-    return s;
+    return k > 0 ? STATS_OK : STATS_FLAT;
 }
 
 /* ---- dependence ---- */

@@ -43,6 +43,8 @@ enum stats_status stats_variance(const double *x, int n, double *variance);
 enum stats_status stats_quantile(const double *x, int n, double p, double *q);
 double stats_quantile_sorted(const double *sorted, int n, double p); /* the same on ascending finite values, n >= 1 */
 enum stats_status stats_median(const double *x, int n, double *median);
+/* The same of finite values, n >= 1, which it sorts: allocates nothing and cannot fail. */
+double stats_median_in_place(double *x, int n);
 /* Median of |x - median|, unscaled. */
 enum stats_status stats_mad(const double *x, int n, double *mad);
 
@@ -52,6 +54,7 @@ enum stats_status stats_median_ranks(int n, double level, int *l, double *covera
 enum stats_status stats_median_interval(const double *x, int n, double level, struct stats_interval *ci);
 /* Student's t for the mean. n >= 2; a flat sample gives a point. */
 enum stats_status stats_t_interval(const double *x, int n, double level, struct stats_interval *ci);
+double stats_normal_quantile(double p); /* 0 < p < 1 */
 /* Quantile of Student's t, df > 0, 0 < p < 1. */
 double stats_t_quantile(double p, double df);
 

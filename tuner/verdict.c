@@ -5,7 +5,6 @@
  * printed. Sessions are sorted by their values first, so their numbering cannot change a resample. */
 #include "verdict.h"
 
-#include <gsl/gsl_sort.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -65,14 +64,15 @@ static double quad_y(const struct trial_quad *q)
     return (log(b[0]) + log(b[1]) - log(a[0]) - log(a[1])) / 2.0;
 }
 
-/* y of the session's kept quads minus their median into out; how many. scratch-free: the median copies. */
-static int session_residuals(const struct trial_session *s, double *out)
+/* y of the session's kept quads minus their median into out; how many, or -1 when out of memory. */
+static int session_residuals(const struct trial_session *session, double *out)
 {
     int n = 0;
     double median;
-    for (int q = 0; q < s->n; q++)
-        if (kept(&s->quads[q])) out[n++] = quad_y(&s->quads[q]);
-    if (stats_median(out, n, &median) != STATS_OK) return 0;
+    for (int q = 0; q < session->n; q++)
+        if (kept(&session->quads[q])) out[n++] = quad_y(&session->quads[q]);
+    const enum stats_status s = stats_median(out, n, &median);
+    if (s != STATS_OK) return s == STATS_NOMEM ? -1 : 0;
     for (int k = 0; k < n; k++) {
         out[k] -= median;
         if (fabs(out[k]) < FLAT) out[k] = 0.0; /* else a flat trial has a MAD of 0 and outliers of rounding */
@@ -90,8 +90,14 @@ int trial_outliers(const struct trial *t, bool *label, int *count, struct err *e
         rc = err_nomem(e);
         goto out;
     }
-    for (int i = 0; i < t->n; i++)
-        n += session_residuals(&t->sessions[i], residual + n);
+    for (int i = 0; i < t->n; i++) {
+        const int more = session_residuals(&t->sessions[i], residual + n);
+        if (more < 0) {
+            rc = err_nomem(e);
+            goto out;
+        }
+        n += more;
+    }
     if (n > 0 && stats_outliers(residual, n, out, &found) == STATS_NOMEM) {
         rc = err_nomem(e);
         goto out;
@@ -239,8 +245,8 @@ static int describe(struct verdict *v, const struct trial *t, const struct reduc
     return 0;
 }
 
-/* Has A's time drifted over the session? at and x are scratch for its quads. */
-static bool drifts(const struct trial_session *s, double *at, double *x)
+/* Has A's time drifted over the session? 1, 0, or -1 when out of memory. at and x are scratch for its quads. */
+static int drifts(const struct trial_session *s, double *at, double *x)
 {
     int n = 0;
     double slope;
@@ -251,7 +257,9 @@ static bool drifts(const struct trial_session *s, double *at, double *x)
         at[n] = q;
         x[n++] = (log(a[0]) + log(a[1])) / 2.0;
     }
-    if (n < 5 || stats_theil_sen(at, x, n, &slope) != STATS_OK) return false;
+    if (n < 5) return 0;
+    const enum stats_status status = stats_theil_sen(at, x, n, &slope);
+    if (status != STATS_OK) return status == STATS_NOMEM ? -1 : 0;
     return fabs(slope) * (at[n - 1] - at[0]) > DRIFT_LIMIT;
 }
 
@@ -259,9 +267,14 @@ static int count_drifting(struct verdict *v, const struct trial *t, struct err *
 {
     const size_t n_max = (size_t)quads_of(t) + 1;
     double *at = malloc(n_max * sizeof *at), *x = malloc(n_max * sizeof *x);
-    const int rc = at == NULL || x == NULL ? err_nomem(e) : 0;
-    for (int i = 0; rc == 0 && i < t->n; i++)
-        v->sessions_drifting += drifts(&t->sessions[i], at, x);
+    int rc = at == NULL || x == NULL ? err_nomem(e) : 0;
+    for (int i = 0; rc == 0 && i < t->n; i++) {
+        const int d = drifts(&t->sessions[i], at, x);
+        if (d < 0)
+            rc = err_nomem(e);
+        else
+            v->sessions_drifting += d;
+    }
     free(at);
     free(x);
     return rc;
