@@ -42,8 +42,8 @@ printf 'name: x\nproblem: [1, 2\n' >broken.yaml
 check 3 'broken.yaml:[0-9]' space broken.yaml
 : >empty.yaml
 check 3 'empty.yaml' space empty.yaml
-sed 's/^name:.*/&\nnmae: y/' "$space" >unknown.yaml
-check 3 'unknown.yaml:[0-9]*:[0-9]*: .*nmae' space unknown.yaml
+sed 's/^name:.*/&\nnamme: y/' "$space" >unknown.yaml
+check 3 'unknown.yaml:[0-9]*:[0-9]*: .*namme' space unknown.yaml
 grep -q 'did you mean.*name' err || fail "an unknown key gets no suggestion: $(head -c 300 err)"
 grep -q '\^' err || fail "an unknown key gets no caret"
 sed 's/head_dim:.*/head_dim: -64/' "$space" >negative.yaml

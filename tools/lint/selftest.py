@@ -85,7 +85,7 @@ class Source(unittest.TestCase):
         self.assertEqual([fails for _, _, fails in source.check_text(body(90))], [False])
         self.assertEqual([fails for _, _, fails in source.check_text(body(130))], [True])
         self.assertTrue(any(fails for _, _, fails in source.check_text('int x;\n' * 801)))
-        self.assertEqual([fails for _, _, fails in source.check_text('int x;\n' * 801, sizes_fail=False)], [False])
+        self.assertEqual([fails for _, _, fails in source.check_text('int x;\n' * 801, strict=False)], [False])
 
     def test_function_names(self):
         text = 'static int first(int a)\n{\n}\n\nint second(void)\n{\n}\n'

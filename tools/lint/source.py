@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Size and banned functions. In tuner/ a file over 800 lines or a function over 120 fails, a function over 80 is named
-only; in tests/, where tables of cases are long, sizes are named only. A banned function fails anywhere."""
+"""Size and banned functions. In tuner/ a banned function, a file over 800 lines or a function over 120 fails; a function
+over 80 is named only. In tests/, where tables of cases are long and sanitizers watch, all of these are named only."""
 import re
 import sys
 
@@ -18,20 +18,20 @@ BANNED = {
 _CALL = re.compile(r'(?<![\w.>])(' + '|'.join(BANNED) + r')\s*\(')
 
 
-def check_text(text, sizes_fail=True):
+def check_text(text, strict=True):
     """(line, message, fails) for each complaint about one file."""
     said = []
     count = text.count('\n')
     if count > FILE_LINES:
-        said.append((count, f'{count} lines, at most {FILE_LINES}: is there a module missing?', sizes_fail))
+        said.append((count, f'{count} lines, at most {FILE_LINES}: is there a module missing?', strict))
     for start, end, name in functions(text):
         size = end - start + 1
         if size > FUNCTION_NAMED:
             said.append((start, f'{name}() has {size} lines' + (f', at most {FUNCTION_LINES}' if size > FUNCTION_LINES else ''),
-                         sizes_fail and size > FUNCTION_LINES))
+                         strict and size > FUNCTION_LINES))
     plain = code(text)
     for match in _CALL.finditer(plain):
-        said.append((plain.count('\n', 0, match.start()) + 1, f'{match.group(1)}() is banned, use {BANNED[match.group(1)]}', True))
+        said.append((plain.count('\n', 0, match.start()) + 1, f'{match.group(1)}() is banned, use {BANNED[match.group(1)]}', strict))
     return said
 
 
