@@ -47,6 +47,7 @@ static int open_run(struct tune *t, int64_t *previous, struct err *e)
     snprintf(numbers, sizeof numbers, "%llu %d", (unsigned long long)t->seed, t->evaluations);
     for (int i = 0; i < domain_templates(t->domain); i++) { /* a changed template is another run */
         char all[DIGEST_HEX];
+        if (domain_unfit(t->domain, i)) continue;
         digest_strings(all, templates, domain_template(t->domain, i)->digest, NULL);
         memcpy(templates, all, sizeof templates);
     }

@@ -111,8 +111,8 @@ static int start_workers(struct tune *t, struct err *e)
         return -1;
     t->deadline_s = deadline_from_environment(t->target.is_host_cpu ? DEADLINE_CPU_S : DEADLINE_GPU_S);
     if (tune_device_fresh(t, e) != 0) return -1;
-    facts = json_pack("{s:o,s:s,s:o?}", "target", target_to_json(&t->target), "fatune", FATUNE_VERSION " (" FATUNE_COMMIT ")",
-                      "state", t->environment);
+    facts = json_pack("{s:o,s:s,s:o?}", "target", target_to_json(&t->target), "fatune",
+                      FATUNE_VERSION " (" FATUNE_COMMIT ")", "state", t->environment);
     if (!facts) return err_nomem(e);
     t->environment = facts;
     return 0;

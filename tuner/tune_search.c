@@ -107,7 +107,7 @@ out:
 }
 
 /* Same code, same geometry: the same kernel under another name. */
-static struct tune_item *twin(struct tune *t, struct tune_item *i)
+static void identify(struct tune_item *i)
 {
     json_t *launch = launch_to_json(&i->launch);
     char *text = launch ? json_dumps(launch, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
@@ -115,11 +115,26 @@ static struct tune_item *twin(struct tune *t, struct tune_item *i)
     json_decref(launch);
     if (text && i->job.code[0]) digest_strings(i->identity, i->job.code, text, NULL);
     free(text);
-    for (int k = 0; k < t->nitems && i->identity[0]; k++) {
+}
+
+/* The same candidate again (a default that the strategy proposes too), or its twin under another name; NULL: neither. */
+static struct tune_item *twin(struct tune *t, const struct tune_item *i)
+{
+    for (int k = 0; k < t->nitems; k++) {
         struct tune_item *o = t->items[k];
-        if (o != i && o->done && o->alias_of < 0 && strcmp(o->identity, i->identity) == 0) return o;
+        if (o == i || !o->done || o->alias_of >= 0) continue;
+        if (strcmp(o->id, i->id) == 0 || (i->identity[0] && strcmp(o->identity, i->identity) == 0)) return o;
     }
     return NULL;
+}
+
+static void become_alias(struct tune_item *i, const struct tune_item *same)
+{
+    i->alias_of = same->seq;
+    i->fate = same->fate;
+    i->us = same->us;
+    i->k = same->k;
+    i->done = true;
 }
 
 static void note_result(struct tune *t, struct tune_item *i)
@@ -150,12 +165,8 @@ static int measure(struct tune *t, struct tune_item *i, struct err *e)
         i->fate = i->job.fate;
         i->log = i->job.log ? strdup(i->job.log) : NULL;
         i->done = true;
-    } else if (i->rendered && (same = twin(t, i)) != NULL) {
-        i->alias_of = same->seq;
-        i->fate = same->fate;
-        i->us = same->us;
-        i->k = same->k;
-        i->done = true;
+    } else if (i->rendered && (identify(i), same = twin(t, i)) != NULL) {
+        become_alias(i, same);
     } else if (i->rendered) {
         double at = worker_now();
         if (tune_evaluate(t, i, TUNE_QUICK, t->target.is_host_cpu ? SAMPLES_CPU : SAMPLES_GPU, samples, &n, e) != 0)
@@ -171,6 +182,7 @@ static int measure(struct tune *t, struct tune_item *i, struct err *e)
 static int recall(struct tune *t, struct tune_item *i, const struct past *past, struct err *e)
 {
     struct store_evaluation v = {0};
+    struct tune_item *same;
     bool found = false;
     int rc;
 
@@ -187,6 +199,13 @@ static int recall(struct tune *t, struct tune_item *i, const struct past *past, 
         note_result(t, i);
         return 0;
     }
+    same = twin(t, i);
+    if (same) {
+        become_alias(i, same);
+        rc = commit(t, i, NULL, 0, e);
+        if (rc == 0) note_result(t, i);
+        return rc;
+    }
     if (t->o->fresh) return 0;
     rc = store_evaluation_known(t->store, i->id, t->run.environment, t->track, &v, &found, e);
     if (rc == 0 && found && v.alias_of < 0) {
@@ -194,6 +213,8 @@ static int recall(struct tune *t, struct tune_item *i, const struct past *past, 
         i->known = true;
         if (!i->detail) i->detail = json_object();
         json_object_set_new(i->detail, "known_from_run", json_integer(v.run));
+        same = twin(t, i);
+        if (same) become_alias(i, same);
         rc = commit(t, i, NULL, 0, e);
         if (rc == 0) note_result(t, i);
     }
