@@ -460,8 +460,9 @@ static void trespass(struct device *d, const struct device_launch *l)
 static float *attend(const struct device_kernel *k, const struct device_launch *l, bool low, float *lse)
 {
     const struct fake_mark *scale = fake_code_mark(&k->code, "scale");
-    struct fake_attention how = {
-        .subtract_maximum = fake_code_mark(&k->code, "nomax") == NULL, .round_weights = low, .scale = k->problem.scale};
+    struct fake_attention how = {.subtract_maximum = fake_code_mark(&k->code, "nomax") == NULL,
+                                 .round_weights = low || fake_code_mark(&k->code, "roundp") != NULL,
+                                 .scale = k->problem.scale};
     size_t n = problem_q_elements(&k->problem);
     float *o = malloc(n * sizeof *o);
     if (o == NULL) return NULL;

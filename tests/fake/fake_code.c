@@ -18,7 +18,7 @@
 static const char *const known_marks[] = {"sticky",  "segv",     "hang",   "wrong",   "unwritten", "nondet",
                                           "corrupt", "input",    "launch", "bigregs", "lost",      "nomax",
                                           "scale",   "stalerow", "tail",   "column",  "latewrong", "time",
-                                          "time_us", "flood",    "badlse", "nan",     "readold"};
+                                          "time_us", "flood",    "badlse", "nan",     "readold",   "roundp"};
 
 static uint64_t mix(uint64_t x)
 {

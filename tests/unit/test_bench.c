@@ -41,10 +41,12 @@ static struct device_kernel *load(struct bed *b, const char *body)
     struct device_binary binary = {0};
     struct err e = {0};
     char text[2048];
-    snprintf(text, sizeof text,
-             "#define BATCH 1\n#define HEADS 2\n#define KV_HEADS 2\n#define SEQ_Q 16\n#define SEQ_KV 24\n#define HEAD_DIM 16\n"
-             "#define CAUSAL 0\n#define DTYPE_BF16 0\n#define WRITE_LSE 1\n#define SCALE 0.25f\n#line 1 \"kernel.cu\"\n%s\n",
-             body);
+    snprintf(
+        text, sizeof text,
+        "#define BATCH 1\n#define HEADS 2\n#define KV_HEADS 2\n#define SEQ_Q 16\n#define SEQ_KV 24\n#define HEAD_DIM "
+        "16\n"
+        "#define CAUSAL 0\n#define DTYPE_BF16 0\n#define WRITE_LSE 1\n#define SCALE 0.25f\n#line 1 \"kernel.cu\"\n%s\n",
+        body);
     const struct device_source source = {.text = text, .entry = "f"};
     assert_int_equal(device_fake.compile(&b->t, &source, &binary, &e), DEVICE_OK);
     assert_int_equal(device_fake.load(b->d, binary.image.p, binary.image.n, &b->launch, &k, &e), DEVICE_OK);
@@ -304,7 +306,8 @@ static void noise_is_reproducible(void **state)
     for (int run = 0; run < 3; run++) {
         struct bed b;
         struct err e = {0};
-        bed_open(&b, run == 2 ? "seed=1,noise=0.01,spikes=0" : "seed=2,noise=0.01,spikes=0", BENCH_WARM, "// fake: time_us 20", NULL);
+        bed_open(&b, run == 2 ? "seed=1,noise=0.01,spikes=0" : "seed=2,noise=0.01,spikes=0", BENCH_WARM,
+                 "// fake: time_us 20", NULL);
         arm(&b, 0, 20);
         for (int i = 0; i < 20; i++)
             assert_int_equal(bench_sample(b.arms[0], &us[run][i], &e), DEVICE_OK);

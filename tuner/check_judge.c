@@ -1,0 +1,277 @@
+/* Judgement of one set in the order of check.c's head.
+ *
+ * low is the reference template's straightforward computation in the dtype; the last term of the two-times rule is
+ * computed in the dtype. With u the dtype's unit roundoff (2^-11 f16, 2^-8 bf16) the laws hold to
+ *   ones            |o - 1| <= 4 u                                     (rounded weights against an exact sum)
+ *   linear          |o(v1+v2) - o(v1) - o(v2)| <= 4 u (sum of the three magnitudes) + 1e-4
+ *   permute, shift  max |o' - o| <= 4 u max |v|, and the relative L2 distance <= 8 u
+ *                   (weights are rounded relative to another running maximum) */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check_diagnose.h"
+#include "check_host.h"
+#include "check_private.h"
+#include "rng.h"
+
+#define F64_ROWS_ALL 256u
+#define F64_ROWS_SAMPLED 64u
+
+static enum device_class reference_row(struct check *c, const char *set, size_t row, double *o, double *worst)
+{
+    size_t dim = (size_t)c->p->head_dim;
+    double lse, scale;
+    check_row_f64(c->p, c->in.q, c->in.k, c->in.v, row, o, &lse);
+    scale = 1 + (isfinite(lse) ? fabs(lse) : 0) / 64;
+    for (size_t i = 0; i < dim; i++) {
+        double got = (double)c->ref_o[row * dim + i], d = fabs(got - o[i]);
+        char place[96];
+        if (d > *worst) *worst = d;
+        if (d <= 1e-4 * (1 + fabs(o[i])) * scale) continue;
+        check_place(c->p, row * dim + i, place, sizeof place);
+        err_set(c->e, ERR_DEVICE,
+                "reference kernel disagrees with f64 on %s inputs at %s: device %.9g, host %.9g; the device or its "
+                "compiler "
+                "computes wrongly, or the template `reference` was changed; nothing can be proved here",
+                set, place, got, o[i]);
+        return DEVICE_LOST;
+    }
+    if (c->p->lse) {
+        double got = (double)c->ref_lse[row];
+        bool same = isinf(lse) ? got == lse : fabs(got - lse) <= 1e-4 + CHECK_LSE_RTOL * fabs(lse);
+        if (same) return DEVICE_OK;
+        err_set(c->e, ERR_DEVICE,
+                "reference kernel disagrees with f64 on %s inputs in the lse of row %zu: device %.9g, host %.9g; "
+                "nothing can be "
+                "proved here",
+                set, row, got, lse);
+        return DEVICE_LOST;
+    }
+    return DEVICE_OK;
+}
+
+/* Rows are sampled at random, but the first row of the first head and the last row of the last are always among them. */
+enum device_class check_trust_reference(struct check *c, const char *set, size_t *rows, double *worst)
+{
+    size_t all = problem_rows(c->p), n = all <= F64_ROWS_ALL ? all : F64_ROWS_SAMPLED,
+           elements = problem_q_elements(c->p);
+    double *o = malloc((size_t)c->p->head_dim * sizeof *o);
+    enum device_class cls = DEVICE_OK;
+    struct rng r;
+    if (o == NULL) {
+        err_nomem(c->e);
+        return DEVICE_LOST;
+    }
+    rng_init(&r, c->rule->seed, "check:rows");
+    *worst = 0;
+    for (size_t i = 0; i < n && cls == DEVICE_OK; i++) {
+        size_t row = i == 0 ? 0 : i == n - 1 ? all - 1 : n == all ? i : (size_t)rng_below(&r, all);
+        cls = reference_row(c, set, row, o, worst);
+    }
+    *rows = n;
+    for (size_t i = 0; i < elements && cls == DEVICE_OK; i++)
+        if (!isfinite(c->ref_o[i]) || !isfinite(c->ref_low[i])) {
+            char place[96];
+            check_place(c->p, i, place, sizeof place);
+            err_set(c->e, ERR_DEVICE,
+                    "reference kernel gives %g (low precision %g) on %s inputs at %s; nothing can be proved here",
+                    (double)c->ref_o[i], (double)c->ref_low[i], set, place);
+            cls = DEVICE_LOST;
+        }
+    free(o);
+    return cls;
+}
+
+void check_judge_runs(struct check *c, const char *set, const struct check_outputs *a, const struct check_outputs *b)
+{
+    size_t n = problem_q_elements(c->p), rows = problem_rows(c->p), unwritten = 0, differ = 0, first_u = 0, first_d = 0;
+    bool nan = false;
+    char place[96];
+    uint16_t pa = check_poison(c->p->dtype, 0), pb = check_poison(c->p->dtype, 1);
+    for (size_t i = 0; i < n; i++) {
+        if (a->o[i] == b->o[i]) continue;
+        if (a->o[i] == pa && b->o[i] == pb) {
+            if (unwritten++ == 0) first_u = i;
+        } else if (differ++ == 0) {
+            first_d = i;
+            nan = !isfinite(c->decode[a->o[i]]) || !isfinite(c->decode[b->o[i]]);
+        }
+    }
+    if (unwritten > 0) {
+        check_place(c->p, first_u, place, sizeof place);
+        check_fate(c, FATE_WRONG, "%s: %zu of %zu output elements (%.3g%%) were never written, the first at %s", set,
+                   unwritten, n, 100.0 * (double)unwritten / (double)n, place);
+    }
+    if (differ > 0) {
+        check_place(c->p, first_d, place, sizeof place);
+        check_fate(c, nan ? FATE_WRONG : FATE_NONDET,
+                   "%s: two runs on the same input differ in %zu of %zu elements, first at %s: %.6g and %.6g%s", set,
+                   differ, n, place, (double)c->decode[a->o[first_d]], (double)c->decode[b->o[first_d]],
+                   nan ? " (the result depends on what lay in the output before)" : "");
+    }
+    if (a->lse == NULL || memcmp(a->lse, b->lse, rows * sizeof *a->lse) == 0) return;
+    for (size_t i = 0; i < rows; i++)
+        if (memcmp(&a->lse[i], &b->lse[i], sizeof *a->lse) != 0) {
+            nan = isnan(a->lse[i]) || isnan(b->lse[i]);
+            check_fate(c, nan ? FATE_WRONG : FATE_NONDET, "%s: %s in row %zu (of all rows): %.9g and %.9g", set,
+                       nan ? "lse not written, or not a number," : "lse differs between two runs", i, (double)a->lse[i],
+                       (double)b->lse[i]);
+            return;
+        }
+}
+
+/* Largest lse error; the row of the first violation in *bad_row (rows when none). */
+static double lse_error(const struct check *c, const float *lse, size_t *bad_row)
+{
+    size_t rows = problem_rows(c->p);
+    double worst = 0;
+    *bad_row = rows;
+    for (size_t i = 0; i < rows; i++) {
+        double got = (double)lse[i], want = (double)c->ref_lse[i], d = got == want ? 0 : fabs(got - want);
+        if (!(d <= worst)) worst = isnan(d) ? INFINITY : d;
+        if (!(d <= CHECK_LSE_ATOL + CHECK_LSE_RTOL * fabs(want)) && *bad_row == rows) *bad_row = i;
+    }
+    return worst;
+}
+
+/* Rows that see no key. */
+static void judge_masked(struct check *c, const char *set, const struct check_outputs *o)
+{
+    size_t dim = (size_t)c->p->head_dim, rows = problem_rows(c->p);
+    for (size_t row = 0; row < rows; row++) {
+        if (problem_keys_seen(c->p, (int)(row % (size_t)c->p->seq_q)) > 0) continue;
+        for (size_t i = row * dim; i < (row + 1) * dim; i++)
+            if ((o->o[i] & 0x7fff) != 0) {
+                char place[96];
+                check_place(c->p, i, place, sizeof place);
+                check_fate(c, FATE_WRONG, "%s: a row that sees no key must be exactly 0, but is %.6g at %s", set,
+                           (double)c->decode[o->o[i]], place);
+                return;
+            }
+        if (o->lse != NULL && !(isinf(o->lse[row]) && o->lse[row] < 0)) {
+            check_fate(c, FATE_WRONG,
+                       "%s: a row that sees no key must have lse -inf, but row %zu (of all rows) has %.6g", set, row,
+                       (double)o->lse[row]);
+            return;
+        }
+    }
+}
+
+static json_t *worst_json(const struct check *c, const struct check_compare *cmp)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < cmp->nworst && list != NULL; i++)
+        json_array_append_new(list, check_element_json(c->p, &cmp->worst[i]));
+    return list;
+}
+
+/* The sentence for a WRONG output, and first bad index and pattern for the report. */
+static int judge_values(struct check *c, const char *set, const struct check_compare *cmp, json_t *j)
+{
+    struct check_limit limit = {.atol = c->rule->atol, .rtol = c->rule->rtol, .bound = cmp->bound};
+    struct check_diagnosis why;
+    char place[96];
+    if (check_diagnose(c->p, c->run[0].o, c->ref_o, &limit, c->decode, &why, c->e) != 0) return -1;
+    if (why.bad == 0) return 0;
+    check_place(c->p, why.first.at, place, sizeof place);
+    json_object_set_new(j, "first_bad", check_element_json(c->p, &why.first));
+    json_object_set_new(j, "pattern", json_string(why.pattern));
+    check_fate(
+        c, FATE_WRONG,
+        "%s: %zu of %zu elements (%.3g%%) are wrong%s: %s; first at %s: got %.6g, expected %.6g; %zu not finite; "
+        "largest error "
+        "%.4g (atol %g, rtol %g), %.3g times what the two-times rule allows (%.4g)",
+        set, why.bad, cmp->n, 100.0 * (double)why.bad / (double)cmp->n,
+        cmp->bad == 0 ? " by the two-times rule alone" : "", why.pattern, place, why.first.got, why.first.expected,
+        cmp->nonfinite, cmp->nonfinite > 0 ? INFINITY : cmp->max_abs, c->rule->atol, c->rule->rtol,
+        cmp->nonfinite > 0 ? INFINITY : cmp->max_abs / cmp->bound, cmp->bound);
+    return 0;
+}
+
+enum device_class check_judge_set(struct check *c, const char *set, size_t rows_f64, double reference_error)
+{
+    struct check_compare cmp;
+    json_t *j;
+    double lse = 0, ratio;
+    size_t bad_row = 0;
+    check_compare(c->p, c->run[0].o, c->ref_o, c->ref_low, c->rule->atol, c->rule->rtol, c->decode, &cmp);
+    ratio = cmp.max_abs > 0 ? cmp.max_abs / cmp.bound : 0;
+    j = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:I, s:o}", "set", set, "max_abs",
+                  check_number(cmp.max_abs), "rel_l2", check_number(cmp.rel_l2), "two_times_bound",
+                  check_number(cmp.bound), "two_times_ratio", check_number(ratio), "max_low", check_number(cmp.max_low),
+                  "max_step", check_number(cmp.max_step), "elements", (json_int_t)cmp.n, "bad", (json_int_t)cmp.bad,
+                  "not_finite", (json_int_t)cmp.nonfinite, "worst", worst_json(c, &cmp), "rows_f64",
+                  (json_int_t)rows_f64, "reference_error", check_number(reference_error));
+    if (j == NULL) {
+        err_nomem(c->e);
+        return DEVICE_LOST;
+    }
+    json_array_append_new(c->sets, j);
+    judge_masked(c, set, &c->run[0]);
+    if ((cmp.bad > 0 || cmp.max_abs > cmp.bound) && judge_values(c, set, &cmp, j) != 0) return DEVICE_LOST;
+    if (c->p->lse) {
+        lse = lse_error(c, c->run[0].lse, &bad_row);
+        json_object_set_new(j, "lse_error", check_number(lse));
+        if (bad_row < problem_rows(c->p))
+            check_fate(
+                c, FATE_WRONG,
+                "%s: lse is off by up to %.4g (limit %g), first in row %zu (of all rows): got %.9g, expected %.9g", set,
+                lse, CHECK_LSE_ATOL, bad_row, (double)c->run[0].lse[bad_row], (double)c->ref_lse[bad_row]);
+    }
+    json_object_set_new(j, "ok", json_boolean(c->out->fate == FATE_OK));
+    return DEVICE_OK;
+}
+
+static const struct check_law_limit {
+    const char *what;
+    double absolute, value, relative_l2; /* in units of u */
+} law_limits[CHECK_LAW_N] = {
+    [CHECK_LAW_ONES] = {"V of ones does not give ones", 4, 0, 0},
+    [CHECK_LAW_LINEAR] = {"not linear in V", 0, 4, 0},
+    [CHECK_LAW_PERMUTE] = {"permuting keys together with their values changes the output", 0, 0, 8},
+    [CHECK_LAW_SHIFT] = {"adding a constant to the logits of a row changes the output", 0, 0, 8},
+};
+
+static double largest(const struct check *c, const uint16_t *words, size_t n)
+{
+    double m = 0;
+    for (size_t i = 0; i < n; i++)
+        m = fmax(m, fabs((double)c->decode[words[i]]));
+    return m;
+}
+
+void check_judge_law(struct check *c, enum check_law l)
+{
+    const struct check_law_limit *limit = &law_limits[l];
+    const char *name = check_law_name(l);
+    size_t n = problem_q_elements(c->p), bad = 0, first = 0;
+    double u = check_unit(c->p->dtype), constant = limit->absolute * u, worst = 0, error2 = 0, sum2 = 0, l2;
+    bool ok;
+    char place[96];
+    if (limit->relative_l2 > 0) constant = 4 * u * largest(c, c->in.v, problem_kv_elements(c->p));
+    if (limit->value > 0) constant = 1e-4;
+    for (size_t i = 0; i < n; i++) {
+        double got = (double)c->decode[c->run[0].o[i]], want = (double)c->ref_o[i];
+        double d = isfinite(got) ? fabs(got - want) : INFINITY;
+        double allowed = constant + limit->value * u * ((double)c->ref_low[i] + fabs(got));
+        worst = fmax(worst, d);
+        error2 += d * d;
+        sum2 += want * want;
+        if (!(d <= allowed) && bad++ == 0) first = i;
+    }
+    l2 = error2 > 0 ? sqrt(error2 / fmax(sum2, 1e-30)) : 0;
+    ok = bad == 0 && (limit->relative_l2 <= 0 || l2 <= limit->relative_l2 * u);
+    json_array_append_new(c->laws, json_pack("{s:s, s:o, s:o, s:o, s:I, s:b}", "law", name, "max_abs",
+                                             check_number(worst), "rel_l2", check_number(l2), "allowed",
+                                             check_number(constant), "bad", (json_int_t)bad, "ok", ok));
+    if (ok) return;
+    check_place(c->p, first, place, sizeof place);
+    check_fate(
+        c, FATE_WRONG,
+        "law `%s`: %s: %zu of %zu elements, first at %s (got %.6g, the law predicts %.6g), largest difference %.4g, "
+        "relative L2 "
+        "%.3g",
+        name, limit->what, bad, n, place, (double)c->decode[c->run[0].o[first]], (double)c->ref_o[first], worst, l2);
+}
