@@ -103,15 +103,17 @@ int store_race_clear(struct store *s, int64_t run, struct err *e); /* a race tha
 /* ---- trials ---- */
 /* kind: "ab" or "aa"; a, b: candidate ids. settings: S, Q, m, k of both arms, cache state, input seed, boxed. */
 int store_trial_begin(struct store *s, int64_t run, const char *kind, int64_t a, int64_t b, const json_t *settings, int64_t *id, struct err *e);
-/* An unfinished trial of this run with these arms, to go on with; *found, its id, settings and sessions already kept. */
+/* An unfinished trial of this run with these arms, to go on with; *found, its id, settings and sessions already kept. A control
+ * ("aa") serves all verdicts of its run and is found even when one cites it. */
 int store_trial_find(struct store *s, int64_t run, const char *kind, int64_t a, int64_t b, int64_t *id, json_t **settings, struct trial *kept, bool *found, struct err *e);
-/* One session: its quads with raw samples (4 x m each, in the order measured) and health, one transaction. */
+/* One session: its quads with raw samples (4 x m each, in the order measured) and health, one transaction. Members of health
+ * that are read back into the trial: "invalid" (why), "boxed" (true). */
 struct store_quad { struct trial_quad quad; const double *samples; int nsamples; json_t *health; /* borrowed */ };
 int store_session_put(struct store *s, int64_t trial, int session, uint64_t seed, const struct store_quad *quads, int n, const json_t *health, struct err *e);
 int store_trial_get(struct store *s, int64_t trial, struct trial *out, json_t **settings, struct err *e);
 /* Raw samples in the order measured, n of each quad; f's non-zero ends. Their digests are checked (as by store_trial_get). */
 int store_trial_samples(struct store *s, int64_t trial, int (*f)(void *ctx, int session, int quad, const double *samples, int n), void *ctx, struct err *e);
-/* The newest finished trial between two candidates in an environment: `compare --stored`. */
+/* The newest finished trial (a verdict cites it, or its run is done) of b against a in an environment: `compare --stored`. */
 int store_trial_latest(struct store *s, int64_t a, int64_t b, int64_t environment, int64_t *trial, bool *found, struct err *e);
 
 /* ---- versions, verdicts, champions ---- */

@@ -1,7 +1,8 @@
 /* store_trial.c - trials: sessions of quads with their raw samples.
  *
  * Invariants: a session is written whole or not at all, and never changes; a trial that is read has had the digests of all
- * its samples checked; a trial is *finished* when a verdict cites it.
+ * its samples checked; a trial is *finished* when a verdict cites it or
+ * its run is done.
  *
  * A session's health may say why the trial is not valid, as {"invalid": "reason"}, and that letters or quads were cut to fit a
  * time box, as {"boxed": true}; the trial read back says so too. */
@@ -172,7 +173,8 @@ int store_trial_latest(struct store *s, int64_t a, int64_t b, int64_t environmen
     return store_number(
         s, trial, found, "look up a trial", e,
         "SELECT t.id FROM trial t JOIN run r ON r.id = t.run WHERE t.kind = 'ab' AND t.a = ? AND t.b = ?"
-        " AND r.environment = ? AND EXISTS (SELECT 1 FROM verdict WHERE trial = t.id) ORDER BY t.id DESC LIMIT 1",
+        " AND r.environment = ? AND (r.state = 'done' OR EXISTS (SELECT 1 FROM verdict WHERE trial = t.id))"
+        " AND EXISTS (SELECT 1 FROM session WHERE trial = t.id) ORDER BY t.id DESC LIMIT 1",
         "iii", a, b, environment);
 }
 
