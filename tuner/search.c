@@ -1,10 +1,12 @@
-/* search.c - what all strategies share: the budget, the set of points proposed, fresh random points, the choice of a strategy.
+/* search.c - what all strategies share: the budget, the set of points proposed, fresh random points, the choice of a
+ * strategy.
  *
- * Invariants: a point enters the set when it is proposed and never leaves; no proposal is in the set before it is made, whatever
- * a strategy does; all randomness comes from one stream keyed by (seed, "search").
+ * Invariants: a point enters the set when it is proposed and never leaves; no proposal is in the set before it is made,
+ * whatever a strategy does; all randomness comes from one stream keyed by (seed, "search").
  *
- * Fresh points: uniform draws from the domain are tried first. When the draws keep meeting points already proposed (a small domain
- * near its end) or meet no valid point (a sparse one), the domain is enumerated once into a list that is drawn from. A domain too large to enumerate is scanned from a random rank over at most SCAN ranks. */
+ * Fresh points: uniform draws from the domain are tried first. When the draws keep meeting points already proposed (a
+ * small domain near its end) or meet no valid point (a sparse one), the domain is enumerated once into a list that is
+ * drawn from. A domain too large to enumerate is scanned from a random rank over at most SCAN ranks. */
 #include "search.h"
 
 #include <math.h>

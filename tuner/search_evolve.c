@@ -1,16 +1,19 @@
 /* search_evolve.c - the adaptive default: an evolution strategy whose offspring are screened by a model.
  *
- * 1. Start: each template's default, then a space-filling design: of a few random points the one farthest from all proposed so far
- *    (maximin; Johnson, Moore and Ylvisaker, J. Stat. Planning and Inference 26, 1990), about START of the budget.
- * 2. Then each proposal is the best of a pool of unseen valid points: the adjacent neighbours of the incumbent, offspring of
- *    good points (one parameter moved, several mutated, uniform crossover of two parents of one template) and random points. Best is
- *    the largest expected improvement over the incumbent (Jones, Schonlau and Welch, J. Global Optimization 13, 1998) under the
- *    Gaussian process of search_model.h, times the probability that the point works at all.
+ * 1. Start: each template's default, then a space-filling design: of a few random points the one farthest from all
+ * proposed so far (maximin; Johnson, Moore and Ylvisaker, J. Stat. Planning and Inference 26, 1990), about START of the
+ * budget.
+ * 2. Then each proposal is the best of a pool of unseen valid points: the adjacent neighbours of the incumbent,
+ * offspring of good points (one parameter moved, several mutated, uniform crossover of two parents of one template) and
+ * random points. Best is the largest expected improvement over the incumbent (Jones, Schonlau and Welch, J. Global
+ * Optimization 13, 1998) under the Gaussian process of search_model.h, times the probability that the point works at
+ * all.
  * 3. One proposal in RANDOM_EVERY is random, so that a model that is wrong cannot lose the race against chance by much.
  *
- * Answers lag: a proposal without an answer counts with the model's own expectation ("kriging believer"; Ginsbourger, Le
- * Riche and Carraro 2010), which keeps proposals in flight apart. A failure enters the model as a bad value, and the probability of
- * working is learnt twice: from the share of failures of each parameter value (naive Bayes) and from alike points.
+ * Answers lag: a proposal without an answer counts with the model's own expectation ("kriging believer"; Ginsbourger,
+ * Le Riche and Carraro 2010), which keeps proposals in flight apart. A failure enters the model as a bad value, and the
+ * probability of working is learnt twice: from the share of failures of each parameter value (naive Bayes) and from
+ * alike points.
  *
  * Time is ln microseconds, cut above at the CUT quantile: how bad the bad ones are teaches nothing about the best. */
 #include <math.h>

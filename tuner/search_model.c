@@ -1,12 +1,12 @@
 /* search_model.c - the Gaussian process.
  *
- * Rasmussen and Williams, "Gaussian Processes for Machine Learning" (MIT Press 2006): prediction is algorithm 2.1, the likelihood
- * eq. 2.30 with the signal's variance at its optimum. The kernel of two points of one template is
- *     k(a, b) = SHARED + (1 - SHARED) exp(-sum_i t_i d_i),    d_i = (|a_i - b_i| / (n_i - 1) + [a_i != b_i]) / 2,
- * a_i the index of parameter i's value, n_i its number of values: the first half of d_i knows that values are ordered, the second
- * that any change of a compile-time constant makes another kernel. An exponential of a distance (not of its square) suits
- * the jumps that tuning spaces have. Each of its factors is positive definite, so the product is. The scales t_i have a log-normal
- * prior, which keeps a handful of points from switching parameters off.
+ * Rasmussen and Williams, "Gaussian Processes for Machine Learning" (MIT Press 2006): prediction is algorithm 2.1, the
+ * likelihood eq. 2.30 with the signal's variance at its optimum. The kernel of two points of one template is k(a, b) =
+ * SHARED + (1 - SHARED) exp(-sum_i t_i d_i),    d_i = (|a_i - b_i| / (n_i - 1) + [a_i != b_i]) / 2, a_i the index of
+ * parameter i's value, n_i its number of values: the first half of d_i knows that values are ordered, the second that
+ * any change of a compile-time constant makes another kernel. An exponential of a distance (not of its square) suits
+ * the jumps that tuning spaces have. Each of its factors is positive definite, so the product is. The scales t_i have a
+ * log-normal prior, which keeps a handful of points from switching parameters off.
  *
  * The factor of the covariance grows by a row when a point is added; values may change without touching it. */
 #include "search_model.h"

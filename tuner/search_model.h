@@ -1,7 +1,7 @@
 /* search_model.h - a Gaussian process over the points of a domain: what is expected at a point, and how surely.
  *
- * For strategies. Points of different templates are unrelated but for their mean. Values are in any unit in which smaller is better;
- * the caller scales them (search_evolve.c uses logarithms). Deterministic. */
+ * For strategies. Points of different templates are unrelated but for their mean. Values are in any unit in which
+ * smaller is better; the caller scales them (search_evolve.c uses logarithms). Deterministic. */
 #ifndef SEARCH_MODEL_H
 #define SEARCH_MODEL_H
 

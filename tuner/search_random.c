@@ -1,7 +1,8 @@
 /* search_random.c - uniform random search without replacement over the valid points.
  *
- * The baseline that every other strategy must beat; with a hundred evaluations it has met the best 5% of any space with a
- * probability above 99% (Bergstra and Bengio, "Random search for hyper-parameter optimization", JMLR 13, 2012). Answers teach it nothing. */
+ * The baseline that every other strategy must beat; with a hundred evaluations it has met the best 5% of any space with
+ * a probability above 99% (Bergstra and Bengio, "Random search for hyper-parameter optimization", JMLR 13, 2012).
+ * Answers teach it nothing. */
 #include "search.h"
 
 static void *random_open(struct search *s)

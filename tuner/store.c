@@ -1,18 +1,17 @@
 /* store.c - opening: lock, pragmas, schema, migration, snapshots.
  *
  * PRAGMAs and why. A run commits a few times a second, so durability is worth more than speed:
- *   journal_mode DELETE   copies of the one file are complete, network file systems stay safe, and the write-ahead log of
- *                         SQLite before 3.51.3 can lose data with two checkpointing connections;
- *   synchronous EXTRA     a commit survives power loss: the folder is synced after the journal is unlinked;
- *   foreign_keys ON       no sample without its quad, no champion without its version;
- *   trusted_schema OFF    a store may come from somebody else: its schema must not call functions with side effects;
- *   mmap_size 0           an I/O error is a result code, not a SIGBUS;
- *   busy_timeout 10000    a reader's short read lock makes the writer wait, not fail;
- *   recursive_triggers ON REPLACE fires delete triggers, so append-only tables stay so.
+ *   journal_mode DELETE   copies of the one file are complete, network file systems stay safe, and the write-ahead log
+ * of SQLite before 3.51.3 can lose data with two checkpointing connections; synchronous EXTRA     a commit survives
+ * power loss: the folder is synced after the journal is unlinked; foreign_keys ON       no sample without its quad, no
+ * champion without its version; trusted_schema OFF    a store may come from somebody else: its schema must not call
+ * functions with side effects; mmap_size 0           an I/O error is a result code, not a SIGBUS; busy_timeout 10000 a
+ * reader's short read lock makes the writer wait, not fail; recursive_triggers ON REPLACE fires delete triggers, so
+ * append-only tables stay so.
  *
- * Invariants: a file is looked at (magic, application_id, user_version) before anything may write to it; only the holder of
- * the flock on FILE.lock opens for writing; the lock file is never unlinked (a waiter could hold the old inode); schema
- * changes happen in one transaction, after a backup. */
+ * Invariants: a file is looked at (magic, application_id, user_version) before anything may write to it; only the
+ * holder of the flock on FILE.lock opens for writing; the lock file is never unlinked (a waiter could hold the old
+ * inode); schema changes happen in one transaction, after a backup. */
 #include "store.h"
 
 #include <errno.h>
@@ -334,8 +333,8 @@ static int check_identity(const struct store *s, uint32_t application, int64_t v
     return 0;
 }
 
-/* Reads the header's bytes, so that a file that is not ours is refused before SQLite may roll back a journal or write. *empty: missing
- * or without a byte. Offsets: https://www.sqlite.org/fileformat.html, 1.3. */
+/* Reads the header's bytes, so that a file that is not ours is refused before SQLite may roll back a journal or write.
+ * *empty: missing or without a byte. Offsets: https://www.sqlite.org/fileformat.html, 1.3. */
 static int peek(const struct store *s, bool *empty, struct err *e)
 {
     unsigned char head[100];

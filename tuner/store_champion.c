@@ -2,11 +2,10 @@
  *
  * The champion of a track is not stored: it follows from replaying the track's log, oldest first, on a stack.
  *   crown, promote   push the version;
- *   revoke           removes every entry of the version's candidate: what was found wrong must not stand again because it
- *                    had been promoted twice;
- *   restore          changes nothing: it says who stands after a revocation, with the verdict that once made it stand.
- * The top of the stack stands. The log, verdicts and versions only grow (triggers in the schema). A verdict, its version and its log
- * entry are one transaction. */
+ *   revoke           removes every entry of the version's candidate: what was found wrong must not stand again because
+ * it had been promoted twice; restore          changes nothing: it says who stands after a revocation, with the verdict
+ * that once made it stand. The top of the stack stands. The log, verdicts and versions only grow (triggers in the
+ * schema). A verdict, its version and its log entry are one transaction. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -306,8 +305,8 @@ static int next_name(struct store *s, const char *track, char out[64], const cha
     return rc;
 }
 
-/* The version row that the decision names: an equal one (candidate, binary, environment) is taken again unless a name is asked
- * for. */
+/* The version row that the decision names: an equal one (candidate, binary, environment) is taken again unless a name
+ * is asked for. */
 static int put_version(struct store *s, const struct store_decision *d, int64_t environment, int64_t *version,
                        char name[64], const char *what, struct err *e)
 {

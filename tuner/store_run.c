@@ -164,7 +164,8 @@ int store_run_state(struct store *s, int64_t run, const char *state, double add_
     store_now(now);
     return store_write(
         s, NULL, what, e,
-        "UPDATE run SET state = coalesce(?, state), elapsed_s = elapsed_s + ?, summary = coalesce(?, summary), ended = ? WHERE id = ?",
+        "UPDATE run SET state = coalesce(?1, state), elapsed_s = elapsed_s + ?2, summary = coalesce(?3, summary),"
+        " ended = CASE WHEN ?1 IS NULL THEN ended ELSE ?4 END WHERE id = ?5",
         "sdjsi", state, add_elapsed_s > 0 ? add_elapsed_s : 0.0, summary, ended ? now : NULL, run);
 }
 
@@ -297,8 +298,8 @@ static size_t utf8_length(const unsigned char *p, size_t left)
     return n;
 }
 
-/* A compiler or a crashing process may print anything: what is stored is UTF-8 of at most STORE_LOG_MAX bytes. The beginning is
- * kept, where the first error stands. */
+/* A compiler or a crashing process may print anything: what is stored is UTF-8 of at most STORE_LOG_MAX bytes. The
+ * beginning is kept, where the first error stands. */
 static int clean_log(const char *log, struct buf *out, struct err *e)
 {
     size_t n = strlen(log), limit = n > STORE_LOG_MAX ? STORE_LOG_MAX - 64 : n;

@@ -1,7 +1,7 @@
 /* store_show.c - one candidate, found by an abbreviated digest, and all that is known of it as JSON.
  *
- * Each list is one query whose columns become members under their own names; a column whose name ends in _json is parsed and loses
- * that ending, and a NULL is left out. */
+ * Each list is one query whose columns become members under their own names; a column whose name ends in _json is
+ * parsed and loses that ending, and a NULL is left out. */
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>

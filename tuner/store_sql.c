@@ -1,7 +1,7 @@
 /* store_sql.c - statements, transactions, messages and samples for the store's other files.
  *
- * Invariants: every statement is finalized by the function that prepared it; every error of SQLite passes store_fail once;
- * samples are never returned unless their digest holds. */
+ * Invariants: every statement is finalized by the function that prepared it; every error of SQLite passes store_fail
+ * once; samples are never returned unless their digest holds. */
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>

@@ -1,11 +1,10 @@
 /* store_trial.c - trials: sessions of quads with their raw samples.
  *
- * Invariants: a session is written whole or not at all, and never changes; a trial that is read has had the digests of all
- * its samples checked; a trial is *finished* when a verdict cites it or
- * its run is done.
+ * Invariants: a session is written whole or not at all, and never changes; a trial that is read has had the digests of
+ * all its samples checked; a trial is *finished* when a verdict cites it or its run is done.
  *
- * A session's health may say why the trial is not valid, as {"invalid": "reason"}, and that letters or quads were cut to fit a
- * time box, as {"boxed": true}; the trial read back says so too. */
+ * A session's health may say why the trial is not valid, as {"invalid": "reason"}, and that letters or quads were cut
+ * to fit a time box, as {"boxed": true}; the trial read back says so too. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* Search strategies over synthetic spaces: each test writes a template into its own folder under /tmp and opens a domain over it.
- * Landscapes are functions of the values' indices, so that their optimum is known. */
+/* Search strategies over synthetic spaces: each test writes a template into its own folder under /tmp and opens a
+ * domain over it. Landscapes are functions of the values' indices, so that their optimum is known. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -151,7 +151,8 @@ static double jitter(const struct cand *c)
     return (double)(h >> 40) / (double)(1u << 24);
 }
 
-/* Interactions, steps and a part that nothing predicts; two resource-like limits and bad luck fail about 40% of the points. */
+/* Interactions, steps and a part that nothing predicts; two resource-like limits and bad luck fail about 40% of the
+ * points. */
 static bool rugged(const struct cand *c, double *us)
 {
     double load = c->at[0] * 1.3 + c->at[1] + c->at[2] * (c->at[5] + 1) * 0.45;
@@ -185,7 +186,8 @@ static struct search *open_search(struct world *w, const char *strategy, uint64_
     return s;
 }
 
-/* Asks with up to lag proposals in flight, tells in the order of asking; asserts that no point comes twice or is invalid. */
+/* Asks with up to lag proposals in flight, tells in the order of asking; asserts that no point comes twice or is
+ * invalid. */
 static void run(struct world *w, const char *strategy, uint64_t seed, int budget, int lag,
                 bool (*f)(const struct cand *, double *), struct trace *t)
 {

@@ -45,8 +45,10 @@ static void test_runs(void **state)
     GOOD(store_run_state(w->s, second, "race", 1.5, NULL, &w->e));
     GOOD(store_run_state(w->s, second, "done", 2.0, j, &w->e));
     GOOD(store_run_state(w->s, second, "done", 0, NULL, &w->e));
+    GOOD(store_run_state(w->s, second, NULL, 0.5, NULL, &w->e)); /* no state: only the time grows */
     GOOD(store_run_get(w->s, second, &r, &w->e));
-    assert_float_equal(r.elapsed_s, 3.5, 0);
+    assert_string_equal(r.state, "done");
+    assert_float_equal(r.elapsed_s, 4.0, 0);
     assert_true(json_equal(r.summary, j));
     assert_int_equal(strlen(r.ended), 24);
     assert_int_equal(r.ended[23], 'Z');

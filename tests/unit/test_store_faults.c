@@ -1,6 +1,7 @@
-/* The store: no fault leaves half of anything. Faults are real where they can be: a child that holds the lock, a child killed with
- * SIGKILL between and inside commits, flipped bits, limits on file and database size, a folder without write permission (as an
- * unprivileged user); a disk that fails or loses power at each of its operations is a VFS in front of the real one. */
+/* The store: no fault leaves half of anything. Faults are real where they can be: a child that holds the lock, a child
+ * killed with SIGKILL between and inside commits, flipped bits, limits on file and database size, a folder without
+ * write permission (as an unprivileged user); a disk that fails or loses power at each of its operations is a VFS in
+ * front of the real one. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -416,9 +417,9 @@ static void test_full_disk_leaves_no_half_promotion(void **state)
 
 /* ---- an unreliable disk ---- */
 
-/* A VFS over the default one whose n-th write, truncation, sync or deletion, and all after it, do not happen. They fail (a disk that
- * went away), or with `power` seem to work: what was done before the n-th is what a power loss leaves on a disk that keeps the
- * order of writes. Real syncs are left out: they would only be slow. */
+/* A VFS over the default one whose n-th write, truncation, sync or deletion, and all after it, do not happen. They fail
+ * (a disk that went away), or with `power` seem to work: what was done before the n-th is what a power loss leaves on a
+ * disk that keeps the order of writes. Real syncs are left out: they would only be slow. */
 static struct {
     sqlite3_vfs vfs, *below;
     sqlite3_io_methods methods;
