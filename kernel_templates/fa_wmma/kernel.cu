@@ -328,34 +328,63 @@ DEVICE int last_key(int query)
     return last;
 }
 
-// Copies rows [first, first + count) of a tensor of `total` rows into shared memory, 16 bytes at a time; zeros past the end.
-template <int count, int total> DEVICE void copy_rows(u16 *dst, const u16 *src, int first)
+// Copies `count` rows of a tensor into shared memory, 16 bytes at a time: a thread keeps to one column and takes every
+// step-th row, and all offsets are constants.
+template <int count, int step> DEVICE void copy_whole(u16 *dst, const u16 *src)
 {
-    constexpr int chunks = HEAD_DIM / 8, work = count * chunks, whole = THREADS % chunks == 0 ? work / THREADS : 0;
-    constexpr int rows = THREADS / chunks; // of a round of the block, when chunks divide THREADS
-    constexpr bool tail = total % count != 0;
-    const int thread_row = (int)threadIdx.x / chunks, thread_column = (int)threadIdx.x % chunks * 8;
-    u16 *to = dst + thread_row * ROW + thread_column;
-    const u16 *from = src + (first + thread_row) * HEAD_DIM + thread_column;
+    constexpr int chunks = HEAD_DIM / 8, each = count / step;
+    u16 *to = dst + (int)threadIdx.x / chunks * ROW + (int)threadIdx.x % chunks * 8;
+    const u16 *from = src + (int)threadIdx.x * 8;
 #if STAGES > 1
-    if constexpr (!tail)
-        repeat<whole>([&](auto i) { copy_async<i.value * rows * ROW, i.value * rows * HEAD_DIM>(to, from); });
+    repeat<each>([&](auto i) { copy_async<i.value * step * ROW, i.value * step * HEAD_DIM>(to, from); });
+#else
+    constexpr int batch = each < 8 ? each : 8; // loads under way before the first store
+#pragma unroll
+    for (int j = 0; j < each; j += batch) {
+        uint4 x[batch];
+#pragma unroll
+        for (int i = 0; i < batch; i++)
+            x[i] = *(const uint4 *)(from + (j + i) * step * HEAD_DIM);
+#pragma unroll
+        for (int i = 0; i < batch; i++)
+            *(uint4 *)(to + (j + i) * step * ROW) = x[i];
+    }
 #endif
-    (void)rows, (void)to, (void)from;
-#pragma unroll 8
-    for (int start = STAGES > 1 && !tail ? whole * THREADS : 0; start < work; start += THREADS) {
-        int i = start + (int)threadIdx.x, r = whole ? start / chunks + thread_row : i / chunks;
-        int c = whole ? thread_column : i % chunks * 8;
-        if (work % THREADS != 0 && i >= work) break;
-        bool valid = !tail || first + r < total;
-        from = src + (valid ? (first + r) * HEAD_DIM + c : 0);
+}
+
+// The same for any count and any number of threads; rows from `valid` on become zeros and are not read.
+template <int count> DEVICE void copy_part(u16 *dst, const u16 *src, int valid)
+{
+    constexpr int chunks = HEAD_DIM / 8;
+#pragma unroll 4
+    for (int i = (int)threadIdx.x; i < count * chunks; i += THREADS) {
+        int r = i / chunks, c = i % chunks * 8;
+        const u16 *from = src + (r < valid ? r * HEAD_DIM + c : 0);
 #if STAGES > 1
-        copy_async_or_zero(dst + r * ROW + c, from, valid);
+        copy_async_or_zero(dst + r * ROW + c, from, r < valid);
 #else
         uint4 x = {0, 0, 0, 0};
-        if (valid) x = *(const uint4 *)from;
+        if (r < valid) x = *(const uint4 *)from;
         *(uint4 *)(dst + r * ROW + c) = x;
 #endif
+    }
+}
+
+// Copies rows [first, first + count) of a tensor of `total` rows; first < total.
+template <int count, int total> DEVICE void copy_rows(u16 *dst, const u16 *src, int first)
+{
+    constexpr int chunks = HEAD_DIM / 8, step = THREADS % chunks == 0 ? THREADS / chunks : 0;
+    const int valid = total % count == 0 ? count : total - first;
+    src += first * HEAD_DIM;
+    if constexpr (step > 0 && count % (step > 0 ? step : 1) == 0 && total % count == 0) {
+        copy_whole<count, step>(dst, src);
+    } else if constexpr (step > 0 && count % (step > 0 ? step : 1) == 0) {
+        if (valid >= count)
+            copy_whole<count, step>(dst, src);
+        else
+            copy_part<count>(dst, src, valid);
+    } else {
+        copy_part<count>(dst, src, valid);
     }
 }
 
