@@ -17,17 +17,19 @@ static int path_of(char path[PATH_MAX], const char *dir, const char *key, const 
     return n < 0 || n >= PATH_MAX ? err_set(e, ERR_STORE, "path too long: %s", dir) : 0;
 }
 
-/* The cache folder and the key's folder in it; parents of the cache exist already (the store made them). */
+/* The key's folder, with all that is missing above it. */
 static int make_folder(const char *dir, const char *key, struct err *e)
 {
     char path[PATH_MAX];
 
-    if (mkdir(dir, 0777) != 0 && errno != EEXIST)
-        return err_set(e, ERR_STORE, "cannot create folder %s: %s", dir, strerror(errno));
-    if (snprintf(path, sizeof path, "%s/%.2s", dir, key) >= (int)sizeof path)
+    if (snprintf(path, sizeof path, "%s/%.2s/", dir, key) >= (int)sizeof path)
         return err_set(e, ERR_STORE, "path too long: %s", dir);
-    if (mkdir(path, 0777) != 0 && errno != EEXIST)
-        return err_set(e, ERR_STORE, "cannot create folder %s: %s", path, strerror(errno));
+    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(path, 0777) != 0 && errno != EEXIST)
+            return err_set(e, ERR_STORE, "cannot create folder %s: %s", path, strerror(errno));
+        *slash = '/';
+    }
     return 0;
 }
 

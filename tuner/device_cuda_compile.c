@@ -155,6 +155,7 @@ static int options_fill(struct options *o, const char *arch, const struct device
     snprintf(o->arch, sizeof o->arch, "--gpu-architecture=%s", arch);
     o->list[o->n++] = o->arch;
     o->list[o->n++] = "--std=c++17";
+    o->list[o->n++] = "-default-device"; /* lambdas carry no annotation: they are device functions, as with nvcc */
     o->list[o->n++] = "--ptxas-options=-v";
     if (src->include_dir) {
         int n = snprintf(o->include, sizeof o->include, "--include-path=%s", src->include_dir);

@@ -295,20 +295,28 @@ static int wanted(const struct doc_node *n, const char *what, struct err *e)
     return err_at(e, &n->at, "%s%.80s%smust be %s, not %s", NAMED(n), what, kind_text(n));
 }
 
+static int unknown_key(const struct doc_node *m, const char *what, const char *const *keys, size_t nkeys, struct err *e)
+{
+    const char *near = err_nearest(m->key, keys, nkeys);
+    char all[256] = "";
+
+    if (near) return err_at(e, &m->key_at, "unknown key `%.80s` in %s; did you mean `%s`?", m->key, what, near);
+    for (size_t i = 0; i < nkeys; i++) {
+        size_t used = strlen(all);
+        snprintf(all + used, sizeof all - used, "%s%s", i > 0 ? ", " : "", keys[i]);
+    }
+    return err_at(e, &m->key_at, "unknown key `%.80s` in %s; it may have: %s", m->key, what, all);
+}
+
 int doc_keys(const struct doc_node *map, const char *what, const char *const *keys, size_t nkeys, struct err *e)
 {
     if (map->kind != DOC_MAP)
         return err_at(e, &map->at, "%s must be a mapping (`key: value`), not %s", what, kind_text(map));
     for (int i = 0; i < map->n; i++) {
-        const struct doc_node *m = &map->item[i];
-        const char *near;
         size_t k = 0;
-        while (k < nkeys && strcmp(keys[k], m->key) != 0)
+        while (k < nkeys && strcmp(keys[k], map->item[i].key) != 0)
             k++;
-        if (k < nkeys) continue;
-        near = err_nearest(m->key, keys, nkeys);
-        return err_at(e, &m->key_at, "unknown key `%.80s` in %s%s%s%s", m->key, what, near ? "; did you mean `" : "",
-                      near ? near : "", near ? "`?" : "");
+        if (k == nkeys) return unknown_key(&map->item[i], what, keys, nkeys, e);
     }
     return 0;
 }

@@ -8,6 +8,7 @@
 
 #include <glob.h>
 #include <stdio.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -140,9 +141,10 @@ void health_close(struct health *h)
 
 /* ---- readings ---- */
 
-static int number(int rc, unsigned value)
+/* v points to where the call that gave rc has written: an argument beside the call would be read before it. */
+static int number(int rc, const unsigned *v)
 {
-    return rc == CUDA_NVML_OK && value <= 0x7fffffffu ? (int)value : -1;
+    return rc == CUDA_NVML_OK && *v <= INT_MAX ? (int)*v : -1;
 }
 
 static int other_processes(const struct health *h)
@@ -177,10 +179,10 @@ void health_read(struct health *h, struct health_reading *out)
     if (h->source != SOURCE_NVML) return;
     const struct cuda_nvml *m = &h->nvml;
     unsigned v = 0;
-    if (m->clock) out->sm_mhz = number(m->clock(h->board, CUDA_NVML_CLOCK_SM, &v), v);
-    if (m->clock) out->mem_mhz = number(m->clock(h->board, CUDA_NVML_CLOCK_MEM, &v), v);
-    if (m->temperature) out->temperature_c = number(m->temperature(h->board, 0, &v), v);
-    if (m->power) out->power_mw = number(m->power(h->board, &v), v);
+    if (m->clock) out->sm_mhz = number(m->clock(h->board, CUDA_NVML_CLOCK_SM, &v), &v);
+    if (m->clock) out->mem_mhz = number(m->clock(h->board, CUDA_NVML_CLOCK_MEM, &v), &v);
+    if (m->temperature) out->temperature_c = number(m->temperature(h->board, 0, &v), &v);
+    if (m->power) out->power_mw = number(m->power(h->board, &v), &v);
     out->throttle = throttle(h);
     out->other_processes = other_processes(h);
 }

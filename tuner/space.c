@@ -168,7 +168,7 @@ static int check_problem(const struct problem *p, const struct doc_node *map, st
                       p->heads, p->kv_heads);
     if (q > MAX_ELEMENTS || k > MAX_ELEMENTS)
         return err_at(e, &map->at, "%s has %.3g elements; at most %d, because kernels index with 32-bit integers",
-                      q > k ? "q" : "k", q > k ? q : k, MAX_ELEMENTS);
+                      q >= k ? "q" : "k", q >= k ? q : k, MAX_ELEMENTS);
     return 0;
 }
 

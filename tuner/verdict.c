@@ -476,6 +476,12 @@ static int ask_control(struct verdict *v, const struct trial *aa, const struct v
     else if (rule->min_gain > 0.0 && fabs(z) > half_gain + FLAT)
         say(v, VERDICT_CONTROL, false, "the A/A control is off by %.3f%%, more than half of min_gain (%.3f%%)", off,
             100.0 * half_gain);
+    else if ((ci.low > FLAT || ci.high < -FLAT) && ci.low > -half_gain && ci.high < half_gain)
+        say(v, VERDICT_CONTROL, true,
+            "the A/A ratio %.5f [%.5f, %.5f] (99%%) excludes 1 but is proven smaller than half of min_gain: no bias "
+            "that "
+            "makes a gain",
+            v->aa_ratio, v->aa_ci.low, v->aa_ci.high);
     else if (ci.low > FLAT || ci.high < -FLAT)
         say(v, VERDICT_CONTROL, false, "the A/A ratio %.5f [%.5f, %.5f] excludes 1 at 99%%", v->aa_ratio, v->aa_ci.low,
             v->aa_ci.high);

@@ -1,0 +1,170 @@
+/* Every CUDA template compiles at its corner points for sm_80, sm_89 and sm_90a, without a GPU: the default configuration, and each
+ * parameter at its least and greatest value. The default must not spill, the WMMA path must use the tensor cores, and every parameter must
+ * change the code somewhere (no dead knob). Skipped by name (77) where NVRTC is missing. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cand.h"
+#include "device.h"
+
+static const struct device_driver *driver;
+static const char *const dirs[] = {"kernel_templates"};
+
+static const char *const spaces[] = {
+    "name: a\nproblem: {op: attention_forward, batch: 2, heads: 8, seq_q: 512, head_dim: 64}\ntemplates: [%s]\n",
+    "name: b\nproblem: {op: attention_forward, batch: 1, heads: 4, kv_heads: 2, seq_q: 197, seq_kv: 333, head_dim: "
+    "128, dtype: bf16,\n"
+    "  mask: causal, lse: true}\ntemplates: [%s]\n",
+};
+
+struct tally {
+    int compiled, points;
+    int spilling;
+};
+
+static int compile(const struct target *t, struct domain *d, const struct cand *c, struct device_binary *b)
+{
+    struct rendered r = {0};
+    struct err e = {0};
+    struct device_source src;
+    enum device_class class;
+
+    memset(b, 0, sizeof *b);
+    if (cand_render(d, c, &r, &e) != 0) {
+        print_error("%s\n", e.text);
+        return -1;
+    }
+    src = (struct device_source){buf_text(&r.source), r.launch.entry, r.options, NULL};
+    class = driver->compile(t, &src, b, &e);
+    if (class != DEVICE_OK) {
+        struct buf text = {0};
+        cand_text(d, c, &text);
+        print_error("%s on %s: %s\n%s\n", buf_text(&text), t->arch, e.text, buf_text(&b->log));
+        buf_free(&text);
+    }
+    rendered_free(&r);
+    return class == DEVICE_OK ? 0 : -1;
+}
+
+/* The default, then each parameter at both ends of its range with the others as in the default; where that is excluded, the first valid
+ * point with this value. */
+static void corners(const struct target *t, struct domain *d, bool must_not_spill)
+{
+    const struct tmpl *m = domain_template(d, 0);
+    struct device_binary base, b;
+    struct cand standard, c;
+
+    assert_true(domain_default(d, 0, &standard));
+    assert_int_equal(compile(t, d, &standard, &base), 0);
+    if (must_not_spill) assert_int_equal(base.res.spill_store_bytes, 0);
+    if (strstr(m->name, "wmma")) assert_true(base.res.tensor_ops > 0);
+    for (int p = 0; p < m->nparams; p++) {
+        bool alive = false;
+        int n = domain_nvalues(d, 0, p);
+        for (int end = 0; end < 2; end++) {
+            uint64_t rank = 0;
+            bool found;
+            c = standard;
+            c.at[p] = (uint16_t)(end ? n - 1 : 0);
+            found = domain_valid(d, &c, NULL);
+            while (!found && domain_next(d, &rank, &c))
+                found = c.at[p] == (end ? n - 1 : 0);
+            if (!found) continue;
+            assert_int_equal(compile(t, d, &c, &b), 0);
+            alive = alive || strcmp(b.code_digest, base.code_digest) != 0;
+            device_binary_free(&b);
+        }
+        if (!alive) print_error("%s never changes the code of %s on %s\n", m->params[p].range.name, m->name, t->arch);
+        assert_true(alive || n < 2);
+    }
+    device_binary_free(&base);
+}
+
+static void one(const char *name, const char *arch)
+{
+    struct target t;
+    struct err e = {0};
+
+    assert_int_equal(driver->arch_target(&t, arch, &e), 0);
+    for (size_t i = 0; i < sizeof spaces / sizeof spaces[0]; i++) {
+        struct space s = {0};
+        struct domain *d;
+        char text[1024];
+        snprintf(text, sizeof text, spaces[i], name);
+        if (space_parse(&s, text, strlen(text), "test", &e) != 0 || domain_open(&d, &s, dirs, 1, &t, &e) != 0)
+            print_error("%s\n", e.text);
+        assert_int_equal(e.code, ERR_OK);
+        assert_null(domain_unfit(d, 0));
+        corners(&t, d, i == 0 && strncmp(name, "fa_", 3) == 0);
+        domain_close(d);
+        space_free(&s);
+    }
+}
+
+static void sm_80(void **state)
+{
+    (void)state;
+    one("fa_wmma", "sm_80");
+}
+
+static void sm_89(void **state)
+{
+    (void)state;
+    one("fa_wmma", "sm_89");
+}
+
+static void sm_90a(void **state)
+{
+    (void)state;
+    one("fa_wmma", "sm_90a");
+}
+
+static void reference(void **state)
+{
+    (void)state;
+    one("reference_cuda", "sm_80");
+    one("reference_cuda", "sm_90a");
+}
+
+/* A compiler that cannot be loaded is LOST; a source at fault would be FATE. */
+static bool compiler_there(void)
+{
+    const struct device_source src = {"extern \"C\" __global__ void f() {}", "f", NULL, NULL};
+    struct device_binary b = {0};
+    struct err e = {0};
+    struct target t;
+    enum device_class class;
+
+    if (driver->arch_target(&t, "sm_80", &e) != 0) return false;
+    class = driver->compile(&t, &src, &b, &e);
+    if (class != DEVICE_OK) print_message("%s\n", e.text);
+    device_binary_free(&b);
+    return class == DEVICE_OK;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sm_80),
+        cmocka_unit_test(sm_89),
+        cmocka_unit_test(sm_90a),
+        cmocka_unit_test(reference),
+    };
+
+    driver = device_driver_named("cuda");
+    if (!driver) {
+        puts("skipped: this build has no CUDA");
+        return 77;
+    }
+    if (!compiler_there()) {
+        puts("skipped: NVRTC not found");
+        return 77;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
