@@ -1,11 +1,12 @@
 /* Expressions: values, exactness, what is refused and where the caret points. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "expr.h"
 
