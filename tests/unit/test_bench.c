@@ -194,23 +194,90 @@ static void verification(void **state)
     }
 }
 
-/* COLD takes more bytes than twice the L2; the sets differ; the result is the same either way. */
+/* A driver in front of the fake one that writes down which q each timed launch reads, in order. */
+#define LOG_MAX 4096
+static struct {
+    const struct device_batch *batches[256];
+    size_t first[256], n[256]; /* of each batch in q */
+    size_t q[LOG_MAX];
+    int nbatches, nq;
+    size_t seen[LOG_MAX];
+    int nseen;
+} spy;
+
+static enum device_class spy_batch_open(struct device *d, const struct device_launch *l, int n, int k,
+                                        struct device_batch **out, struct err *e)
+{
+    enum device_class cls = device_fake.batch_open(d, l, n, k, out, e);
+    assert_in_range(spy.nbatches, 0, 255);
+    assert_in_range(spy.nq + k, 0, LOG_MAX);
+    spy.batches[spy.nbatches] = *out;
+    spy.first[spy.nbatches] = (size_t)spy.nq;
+    spy.n[spy.nbatches++] = (size_t)k;
+    for (int i = 0; i < k; i++)
+        spy.q[spy.nq++] = l[i % n].args[0].offset;
+    return cls;
+}
+
+static enum device_class spy_batch_run(struct device *d, struct device_batch *b, double *us, struct err *e)
+{
+    for (int i = spy.nbatches - 1; i >= 0; i--) {
+        if (spy.batches[i] != b) continue;
+        for (size_t j = 0; j < spy.n[i] && spy.nseen < LOG_MAX; j++)
+            spy.seen[spy.nseen++] = spy.q[spy.first[i] + j];
+        break;
+    }
+    return device_fake.batch_run(d, b, us, e);
+}
+
+/* COLD: whichever arm runs, a tensor is read again only when more than twice the L2 has been read since (sets are of
+ * 4 KiB). WARM: one set. */
 static void cold_rotates(void **state)
 {
-    struct bed warm, cold;
-    struct err e = {0};
-    double x = 0, y = 0;
-    bool same = false;
+    static const struct {
+        int k[2], l2_bytes, distance;
+    } rows[] = {{{3, 3}, 16384, 9},
+                {{3, 5}, 16384, 9},
+                {{5, 4}, 16384, 9},
+                {{20, 7}, 16384, 9},
+                {{1, 1}, 16384, 9},
+                /* 201 sets: batches start at every third, half of the sets at least are visited */
+                {{4, 5}, 409600, 101}};
+    struct device_driver driver = device_fake;
     (void)state;
-    bed_open(&warm, QUIET, BENCH_WARM, "", NULL);
-    bed_open(&cold, QUIET, BENCH_COLD, "", NULL);
-    assert_int_equal(bench_sample(arm(&warm, 0, 0), &x, &e), DEVICE_OK);
-    assert_int_equal(bench_sample(arm(&cold, 0, 0), &y, &e), DEVICE_OK);
-    assert_true(x == y && x > 0);
-    assert_int_equal(bench_verify(cold.arms[0], &same, &e), DEVICE_OK);
-    assert_true(same);
-    bed_close(&warm);
-    bed_close(&cold);
+    driver.batch_open = spy_batch_open;
+    driver.batch_run = spy_batch_run;
+    for (size_t t = 0; t < 2 * sizeof rows / sizeof *rows; t++) {
+        const bool cold = t % 2 == 1;
+        struct bed b;
+        struct err e = {0};
+        double us;
+        bool same = false;
+        memset(&spy, 0, sizeof spy);
+        bed_open(&b, QUIET, BENCH_WARM, "", "");
+        bench_close(b.bench);
+        b.t.l2_bytes = rows[t / 2].l2_bytes;
+        assert_int_equal(bench_open(&b.bench, &driver, b.d, &b.t, &small, cold ? BENCH_COLD : BENCH_WARM, 5, b.h, &e),
+                         DEVICE_OK);
+        for (int i = 0; i < 2; i++)
+            arm(&b, i, rows[t / 2].k[i]);
+        for (int i = 0; i < 200; i++)
+            assert_int_equal(bench_sample(b.arms[i / 5 % 2], &us, &e), DEVICE_OK);
+        assert_true(spy.nseen > 50);
+        for (int i = 0; i < spy.nseen; i++) {
+            int back = i - 1;
+            while (back >= 0 && spy.seen[back] != spy.seen[i])
+                back--;
+            if (cold && back >= 0) assert_true(i - back >= rows[t / 2].distance);
+            if (!cold) assert_int_equal(spy.seen[i], spy.seen[0]);
+            assert_int_equal(spy.seen[i] % 256, 0);
+        }
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(bench_verify(b.arms[i], &same, &e), DEVICE_OK);
+            assert_true(same);
+        }
+        bed_close(&b);
+    }
 }
 
 /* Every third reading is zero, negative, NaN or infinite: such a sample is never returned. */
