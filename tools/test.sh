@@ -29,14 +29,17 @@ for preset in "${presets[@]}"; do
     folder=build
     [ "$preset" = default ] || folder=build-$preset
     echo "== $preset: build"
-    cmake --preset "$preset" -DFATUNE_TESTS=ON -DCMAKE_COMPILE_WARNING_AS_ERROR=ON
-    cmake --build "$folder" --parallel "$jobs"
+    if ! cmake --preset "$preset" -DFATUNE_TESTS=ON -DCMAKE_COMPILE_WARNING_AS_ERROR=ON ||
+        ! cmake --build "$folder" --parallel "$jobs"; then
+        failed+=("$preset (build)")
+        continue
+    fi
     echo "== $preset: test"
     ctest --preset "$preset" --parallel "$jobs" --output-junit skipped.xml "$@" </dev/null || failed+=("$preset")
     skips+=("$preset" "$folder/skipped.xml")
 done
 
-python3 tools/skipped.py "${skips[@]}"
+python3 tools/skipped.py ${skips[@]+"${skips[@]}"}
 if [ ${#failed[@]} -gt 0 ]; then
     echo "FAILED: ${failed[*]}"
     exit 1
