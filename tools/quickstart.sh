@@ -27,7 +27,7 @@ cat <<'TEXT'
 
 What next:
   build/fatune run spaces/s512.yaml        goes on from here; nothing measured is lost
-  build/fatune champion show s512          what won, and by which evidence
+  build/fatune champion show               what won, and by which evidence
   build/fatune space spaces/s512.yaml      what the space holds, and what excludes how much of it
   build/fatune --help                      everything else; README.md says more
 TEXT
