@@ -382,13 +382,64 @@ static void test_unfit_by_space(void **state)
     close_(&f);
 }
 
+/* The spaces that ship: on each kind of device a template can serve, its default is a point, and every point renders. */
+static void test_shipped(void **state)
+{
+    static const char *const paths[] = {"spaces/s512.yaml", "spaces/s512_causal.yaml", "spaces/s1024_gqa.yaml",
+                                        "spaces/tail.yaml", "spaces/smoke.yaml"};
+    static const char *const dirs[] = {"kernel_templates"};
+    const struct target gpu = {.driver = "fake",
+                               .language = "cuda",
+                               .compute_capability = 90,
+                               .smem_block_bytes = 232448,
+                               .smem_sm_bytes = 233472,
+                               .regs_block = 65536,
+                               .threads_block = 1024,
+                               .sms = 132,
+                               .l2_bytes = 52428800,
+                               .warp = 32};
+    const struct target cpu = {.driver = "fake",
+                               .language = "opencl",
+                               .smem_block_bytes = 524288,
+                               .threads_block = 4096,
+                               .sms = 2,
+                               .l2_bytes = 33554432};
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof paths / sizeof paths[0]; i++) {
+        struct space s = {0};
+        struct domain *d = NULL;
+        struct err e = {0};
+        uint64_t rank = 0;
+        struct cand c;
+        int usable = 0;
+        if (space_load(&s, paths[i / 2], &e) != 0 || domain_open(&d, &s, dirs, 1, i % 2 ? &cpu : &gpu, &e) != 0)
+            fail_msg("%s", e.text);
+        for (int t = 0; t < domain_templates(d); t++) {
+            if (domain_unfit(d, t)) continue;
+            usable++;
+            if (!domain_default(d, t, &c)) {
+                domain_valid(d, &c, &e);
+                fail_msg("%s, %s: default excluded: %s", paths[i / 2], domain_template(d, t)->name, e.text);
+            }
+        }
+        assert_int_equal(usable, 1);
+        while (domain_next(d, &rank, &c)) {
+            struct rendered r = {0};
+            if (cand_render(d, &c, &r, &e) != 0) fail_msg("%s", e.text);
+            rendered_free(&r);
+        }
+        domain_close(d);
+        space_free(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_count),         cmocka_unit_test(test_walks),    cmocka_unit_test(test_cursor),
-        cmocka_unit_test(test_wide),          cmocka_unit_test(test_wider),    cmocka_unit_test(test_sample),
-        cmocka_unit_test(test_neighbours),    cmocka_unit_test(test_defaults), cmocka_unit_test(test_why),
-        cmocka_unit_test(test_identity),      cmocka_unit_test(test_parse),    cmocka_unit_test(test_render),
-        cmocka_unit_test(test_unfit_by_space)};
+        cmocka_unit_test(test_count),          cmocka_unit_test(test_walks),    cmocka_unit_test(test_cursor),
+        cmocka_unit_test(test_wide),           cmocka_unit_test(test_wider),    cmocka_unit_test(test_sample),
+        cmocka_unit_test(test_neighbours),     cmocka_unit_test(test_defaults), cmocka_unit_test(test_why),
+        cmocka_unit_test(test_identity),       cmocka_unit_test(test_parse),    cmocka_unit_test(test_render),
+        cmocka_unit_test(test_unfit_by_space), cmocka_unit_test(test_shipped)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -278,11 +278,85 @@ static void test_slots(void **state)
     expr_scope_free(s);
 }
 
+/* ---- random expressions against 128-bit arithmetic ---- */
+
+struct random_expr {
+    char text[2048];
+    uint64_t state;
+    bool undefined;
+};
+
+static unsigned draw(struct random_expr *r, unsigned n)
+{
+    r->state = r->state * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)(r->state >> 33) % n;
+}
+
+static __int128 floor_div(__int128 a, __int128 b)
+{
+    __int128 q = a / b;
+    return q * b != a && (a < 0) != (b < 0) ? q - 1 : q;
+}
+
+/* Appends an expression, parenthesized or not, and returns its value; any overflow makes it undefined. */
+static __int128 grow(struct random_expr *r, int depth)
+{
+    static const char *const ops[] = {" + ", "-", " * ", " // ", "%"};
+    __int128 a, b, v;
+    unsigned op;
+
+    if (depth == 0 || draw(r, 5) == 0) {
+        static const char *const leaf[] = {"0", "1", "3", "BLOCK_M", "NEG", "BIG", "7919"};
+        static const int64_t value[] = {0, 1, 3, 64, -7, INT64_MAX, 7919};
+        unsigned i = draw(r, 7);
+        strcat(r->text, leaf[i]);
+        return value[i];
+    }
+    op = draw(r, 5);
+    strcat(r->text, "(");
+    a = grow(r, depth - 1);
+    strcat(r->text, ops[op]);
+    if (op == 1) strcat(r->text, " "); /* no comment of Lua's: two minus signs */
+    b = grow(r, depth - 1);
+    strcat(r->text, ")");
+    if (r->undefined || (op >= 3 && b == 0)) {
+        r->undefined = true;
+        return 0;
+    }
+    v = op == 0 ? a + b : op == 1 ? a - b : op == 2 ? a * b : op == 3 ? floor_div(a, b) : a - b * floor_div(a, b);
+    if (v > INT64_MAX || v < INT64_MIN) r->undefined = true;
+    return v;
+}
+
+static void test_random(void **state)
+{
+    struct expr_scope *s = new_scope();
+    struct random_expr r = {.state = 1};
+    int defined = 0;
+    (void)state;
+    for (int i = 0; i < 4000; i++) {
+        struct expr *x;
+        __int128 want;
+        int64_t v = 0;
+        int rc;
+        r.text[0] = '\0';
+        r.undefined = false;
+        want = grow(&r, 5);
+        x = compiled(s, r.text);
+        rc = expr_int(x, &v, NULL);
+        if (r.undefined ? rc == 0 : rc != 0 || v != (int64_t)want) fail_msg("%s", r.text);
+        defined += rc == 0;
+        expr_free(x);
+    }
+    assert_true(defined > 500 && defined < 3500); /* both kinds were met */
+    expr_scope_free(s);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_integers),        cmocka_unit_test(test_truth),
-                                       cmocka_unit_test(test_run_time_errors), cmocka_unit_test(test_refused),
-                                       cmocka_unit_test(test_kinds),           cmocka_unit_test(test_hostile),
-                                       cmocka_unit_test(test_names),           cmocka_unit_test(test_slots)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_integers), cmocka_unit_test(test_truth), cmocka_unit_test(test_run_time_errors),
+        cmocka_unit_test(test_refused),  cmocka_unit_test(test_kinds), cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_names),    cmocka_unit_test(test_slots), cmocka_unit_test(test_random)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
