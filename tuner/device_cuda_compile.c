@@ -17,6 +17,8 @@
 #include "cuda_code.h"
 
 enum { LOG_CAP = 64 * 1024, OPTIONS_MAX = 64 };
+/* From CUDA 12.9 NVRTC has a cache, and opens the driver (libcuda) for it. A compiling process must not. */
+enum { NO_CACHE_SINCE = 12090 };
 
 int device_cuda_driver_major(const struct target *t)
 {
@@ -149,7 +151,8 @@ struct options {
     char arch[64], include[4096];
 };
 
-static int options_fill(struct options *o, const char *arch, const struct device_source *src, struct err *e)
+static int options_fill(struct options *o, const struct cuda_nvrtc *nvrtc, const char *arch,
+                        const struct device_source *src, struct err *e)
 {
     o->n = 0;
     snprintf(o->arch, sizeof o->arch, "--gpu-architecture=%s", arch);
@@ -157,6 +160,7 @@ static int options_fill(struct options *o, const char *arch, const struct device
     o->list[o->n++] = "--std=c++17";
     o->list[o->n++] = "-default-device"; /* lambdas carry no annotation: they are device functions, as with nvcc */
     o->list[o->n++] = "--ptxas-options=-v";
+    if (nvrtc->major * 1000 + nvrtc->minor * 10 >= NO_CACHE_SINCE) o->list[o->n++] = "--no-cache";
     if (src->include_dir) {
         int n = snprintf(o->include, sizeof o->include, "--include-path=%s", src->include_dir);
         if (n < 0 || (size_t)n >= sizeof o->include)
@@ -204,7 +208,7 @@ enum device_class device_cuda_compile(const struct target *t, const struct devic
         snprintf(arch, sizeof arch, "%s", t->arch);
     else
         cuda_arch_name(arch, sizeof arch, t->compute_capability);
-    if (options_fill(&options, arch, src, e) != 0) return DEVICE_FATE;
+    if (options_fill(&options, &nvrtc, arch, src, e) != 0) return DEVICE_FATE;
     /* A fixed name: the place of the source on this machine is not part of the result. */
     nvrtcResult r = nvrtc.create(&program, src->text, "kernel.cu", 0, NULL, NULL);
     if (r == NVRTC_SUCCESS) {

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -301,6 +302,15 @@ static void include_folder(void **state)
     remove(dir);
 }
 
+/* NVRTC 12.9 and later open the driver for their cache unless told not to. Tells something only where a driver is. */
+static void no_driver_is_opened(void **state)
+{
+    char digest[DIGEST_HEX];
+    (void)state;
+    digest_of(digest, "sm_90a", scale_source, "scale");
+    assert_null(dlopen("libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD));
+}
+
 /* Whatever a damaged file says, the reader stays inside it (the sanitizer build proves that). */
 static void hostile_images(void **state)
 {
@@ -350,6 +360,7 @@ int main(void)
         cmocka_unit_test(faults_of_the_machine),
         cmocka_unit_test(log_is_capped),
         cmocka_unit_test(include_folder),
+        cmocka_unit_test(no_driver_is_opened),
         cmocka_unit_test(hostile_images),
     };
     struct device_binary b = {0};
