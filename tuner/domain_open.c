@@ -64,7 +64,10 @@ static int load(struct tmpl **out, const struct space_name *name, const char *co
         bool there;
         int rc;
         buf_printf(&path, "%s/%s/template.yaml", dirs[i], name->name);
-        if (buf_check(&path, e) != 0) return -1;
+        if (buf_check(&path, e) != 0) {
+            buf_free(&path);
+            return -1;
+        }
         there = access(buf_text(&path), F_OK) == 0;
         if (!there) {
             buf_free(&path);
