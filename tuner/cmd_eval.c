@@ -20,7 +20,7 @@ static void print(const json_t *j)
         printf("  median %.3f us of %zu samples; roofline %.3f us\n",
                json_number_value(json_object_get(j, "median_us")), json_array_size(json_object_get(j, "samples_us")),
                json_number_value(json_object_get(j, "floor_us")));
-    if (log && *log) printf("  %s\n", log);
+    if (log && *log && strcmp(json_string_value(json_object_get(j, "fate")), "OK") != 0) printf("  %s\n", log);
     dump = res ? json_dumps(res, JSON_SORT_KEYS) : NULL;
     if (dump) printf("  resources %s\n", dump);
     free(dump);

@@ -170,6 +170,7 @@ static void the_control_can_veto(void **state)
 {
     struct trial ab = trial(&quiet, 6, 12, 0.02), off = trial(&quiet, 7, 12, 0.01);
     struct trial shifted = trial(&silent, 8, 12, 0.0), few = trial(&quiet, 7, 5, 0.0);
+    struct trial doubtful = trial(&quiet, 7, 12, 0.002);
     struct verdict_rule strict = rule;
     struct verdict v = decide(&rule, &ab, &off);
     (void)state;
@@ -181,7 +182,10 @@ static void the_control_can_veto(void **state)
             for (int l = 0; l < 4; l++) /* a sure but tiny difference: 0.1% */
                 if ((l == 1 || l == 2) != shifted.sessions[s].quads[q].baab)
                     shifted.sessions[s].quads[q].letter[l] *= 1.001;
-    v = decide(&rule, &ab, &shifted);
+    v = decide(&rule, &ab, &shifted); /* too small to make a gain, and proven so */
+    assert_int_equal(v.outcome, VERDICT_PROMOTE);
+    assert_says(&v, VERDICT_CONTROL, "proven smaller than half of min_gain");
+    v = decide(&rule, &ab, &doubtful); /* as sure a difference, but it may be more than half of min_gain */
     assert_int_equal(v.outcome, VERDICT_INVALID);
     assert_says(&v, VERDICT_CONTROL, "excludes 1 at 99%");
     v = decide(&rule, &ab, &few);
@@ -200,6 +204,7 @@ static void the_control_can_veto(void **state)
     trial_free(&ab);
     trial_free(&off);
     trial_free(&shifted);
+    trial_free(&doubtful);
     trial_free(&few);
 }
 
