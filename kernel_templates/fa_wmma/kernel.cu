@@ -510,6 +510,7 @@ DEVICE void step(carried &w, const u16 *q, const u16 *k, const u16 *v, float *, 
         u32 a[STRIPS][FRAG];
         repeat<STRIPS>([&](auto i) {
             if constexpr (HOLD_Q) {
+#pragma unroll
                 for (int e = 0; e < FRAG; e++)
                     a[i.value][e] = w.q[i.value][d][e];
             } else {
@@ -527,6 +528,7 @@ DEVICE void step(carried &w, const u16 *q, const u16 *k, const u16 *v, float *, 
 #pragma unroll
     for (int i = 0; i < STRIPS; i++) {
         if (FLIP)
+#pragma unroll
             for (int e = 0; e < N_TILES * 8; e++)
                 s[i][e / 8][e % 8] = -s[i][e / 8][e % 8];
         if (key + COLS - 1 > last_key(query + i * 16)) mask_fragments(s[i], query + i * 16, key, lane);
@@ -656,6 +658,7 @@ DEVICE void weigh_scalar(float *o, const float *s, const u16 *v, float *scratch,
 DEVICE void softmax_rows(carried &w, int strip, float *s, int query, int key, int lane)
 {
     if (FLIP)
+#pragma unroll
         for (int c = 0; c < COLS / 2; c++)
             s[c] = -s[c];
     if (key + COLS - 1 > last_key(query)) {
