@@ -7,8 +7,8 @@
 #include "health.h"
 
 #include <glob.h>
-#include <stdio.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>

@@ -164,7 +164,8 @@ static void run_and_resources(void **state)
     struct device_resources res = {-1, -1, -1, -5, -6, -7, -8};
     assert_int_equal(driver->resources(f.d, k, &res, &f.e), DEVICE_OK);
     /* The driver may round up to what it allocates. */
-    print_message("registers: compiler %lld, loaded module %lld\n", (long long)f.binary.res.registers, (long long)res.registers);
+    print_message("registers: compiler %lld, loaded module %lld\n", (long long)f.binary.res.registers,
+                  (long long)res.registers);
     assert_true(res.registers >= f.binary.res.registers && res.registers < f.binary.res.registers + 8);
     assert_int_equal(res.shared_static_bytes, f.binary.res.shared_static_bytes);
     assert_int_equal(res.stack_bytes, 0);
