@@ -19,19 +19,20 @@
 #define CAND_MAX_PARAMS 32
 
 struct cand {
-    int tmpl;                        /* index into the domain's templates */
-    uint16_t at[CAND_MAX_PARAMS];    /* index into the parameter's values, in manifest order */
+    int tmpl;                     /* index into the domain's templates */
+    uint16_t at[CAND_MAX_PARAMS]; /* index into the parameter's values, in manifest order */
 };
 
 struct domain;
 /* Folders are searched for `name`: dirs[0..ndirs-1] in order. Unknown template, unknown parameter, a value that the manifest
  * does not offer, a constraint that names nothing: ERR_INPUT with a position. target may be an architecture only. */
-int domain_open(struct domain **out, const struct space *s, const char *const *dirs, int ndirs, const struct target *t, struct err *e);
+int domain_open(struct domain **out, const struct space *s, const char *const *dirs, int ndirs, const struct target *t,
+                struct err *e);
 void domain_close(struct domain *d);
 
 int domain_templates(const struct domain *d);
 const struct tmpl *domain_template(const struct domain *d, int i);
-const char *domain_unfit(const struct domain *d, int i);   /* why template i is left out here, or NULL */
+const char *domain_unfit(const struct domain *d, int i); /* why template i is left out here, or NULL */
 int domain_nvalues(const struct domain *d, int tmpl, int param);
 int64_t domain_value(const struct domain *d, int tmpl, int param, int at);
 
@@ -46,7 +47,7 @@ uint64_t domain_count(struct domain *d, bool *exact);
 bool domain_valid(struct domain *d, const struct cand *c, struct err *why);
 /* Valid points in order: start with *rank = 0, returns false at the end; *rank moves past the point returned. */
 bool domain_next(struct domain *d, uint64_t *rank, struct cand *c);
-uint64_t domain_rank(const struct domain *d, const struct cand *c); /* in the concatenated products */
+uint64_t domain_rank(const struct domain *d, const struct cand *c);           /* in the concatenated products */
 bool domain_from_rank(const struct domain *d, uint64_t rank, struct cand *c); /* valid or not; false past the end */
 /* Uniform over valid points by rejection; false when 100,000 draws met none. */
 bool domain_sample(struct domain *d, struct rng *r, struct cand *c);
@@ -58,15 +59,22 @@ int domain_neighbours(struct domain *d, const struct cand *c, bool adjacent, str
 bool domain_default(struct domain *d, int tmpl, struct cand *c);
 
 /* Per constraint: how many points of the product it excludes (as the first one false), for `fatune space`. */
-struct domain_exclusion { int tmpl; const char *text, *why; struct pos at; uint64_t points; bool failed; /* could not be evaluated */ };
-int domain_exclusions(struct domain *d, const struct domain_exclusion **out); /* count; borrowed; sampled when not exact */
+struct domain_exclusion {
+    int tmpl;
+    const char *text, *why;
+    struct pos at;
+    uint64_t points;
+    bool failed; /* could not be evaluated */
+};
+int domain_exclusions(struct domain *d,
+                      const struct domain_exclusion **out); /* count; borrowed; sampled when not exact */
 
 bool cand_equal(const struct domain *d, const struct cand *a, const struct cand *b);
 /* Canonical id: SHA-256 over template digest, problem, parameter names and values. */
 void cand_id(const struct domain *d, const struct cand *c, char out[65]);
 /* "fa_wmma BLOCK_M=64 BLOCK_N=64 ..." */
 void cand_text(const struct domain *d, const struct cand *c, struct buf *out);
-json_t *cand_to_json(const struct domain *d, const struct cand *c);   /* {"template": ..., "params": {...}} */
+json_t *cand_to_json(const struct domain *d, const struct cand *c); /* {"template": ..., "params": {...}} */
 int cand_from_json(const struct domain *d, const json_t *j, struct cand *c, struct err *e);
 /* "K=V,K=V" over the default of template (NULL: the first usable that knows all keys). ERR_USAGE on unknown names or values. */
 int cand_parse(struct domain *d, const char *tmpl, const char *text, struct cand *c, struct err *e);

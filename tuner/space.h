@@ -10,25 +10,54 @@
 #include "err.h"
 #include "problem.h"
 
-struct space_name { char *name; struct pos at; };
+struct space_name {
+    char *name;
+    struct pos at;
+};
 
 /* A parameter's values: either the manifest's own or narrowed by a space. Integers only. */
-struct space_param { char *name; struct pos at; int n; int64_t *values; struct pos *value_at; };
+struct space_param {
+    char *name;
+    struct pos at;
+    int n;
+    int64_t *values;
+    struct pos *value_at;
+};
 
-struct space_rule { char *text; struct pos at; char *why; }; /* why may be NULL in a space */
+struct space_rule {
+    char *text;
+    struct pos at;
+    char *why;
+}; /* why may be NULL in a space */
 
 struct space {
-    char *path, *text;      /* the file's name as given and its whole text: positions borrow both */
-    char digest[65];        /* of what the space means: comments and layout do not count */
+    char *path, *text; /* the file's name as given and its whole text: positions borrow both */
+    char digest[65];   /* of what the space means: comments and layout do not count */
     char *name;
     struct problem problem;
-    int ntemplates; struct space_name *templates;
-    int nparams;    struct space_param *params;
-    int nrules;     struct space_rule *rules;
-    struct { char strategy[32]; int evaluations; double minutes; uint64_t seed; } search;
-    struct { double atol, rtol; int repeats; } validate;
-    struct { int cold; } measure;
-    struct { double min_gain, hedges_g, alpha, target_us; int sessions; } promote; /* target_us 0: none */
+    int ntemplates;
+    struct space_name *templates;
+    int nparams;
+    struct space_param *params;
+    int nrules;
+    struct space_rule *rules;
+    struct {
+        char strategy[32];
+        int evaluations;
+        double minutes;
+        uint64_t seed;
+    } search;
+    struct {
+        double atol, rtol;
+        int repeats;
+    } validate;
+    struct {
+        int cold;
+    } measure;
+    struct {
+        double min_gain, hedges_g, alpha, target_us;
+        int sessions;
+    } promote; /* target_us 0: none */
 };
 
 int space_load(struct space *out, const char *path, struct err *e);

@@ -139,12 +139,13 @@ static bool option_allowed(const char *language, const char *option)
     for (size_t i = 0; i < COUNT(option_list); i++) {
         size_t n = strlen(option_list[i].option);
         const char *value = option + n;
+        char *end;
         if (strcmp(option_list[i].language, language) != 0 || strncmp(option, option_list[i].option, n) != 0) continue;
         if (option_list[i].option[n - 1] != '=') {
             if (*value == '\0') return true;
-        } else if (value[0] >= '1' && value[0] <= '9' && strlen(value) <= 3 &&
-                   strspn(value, "0123456789") == strlen(value)) {
-            return atoi(value) >= 16 && atoi(value) <= 255;
+        } else if (isdigit((unsigned char)*value)) {
+            long v = strtol(value, &end, 10);
+            return *end == '\0' && v >= 16 && v <= 255;
         }
     }
     return false;

@@ -13,16 +13,24 @@
 #include "problem.h"
 #include "space.h"
 
-struct tmpl_param { struct space_param range; int64_t fallback; char *what; }; /* fallback: the manifest's `default` */
+struct tmpl_param {
+    struct space_param range;
+    int64_t fallback;
+    char *what;
+}; /* fallback: the manifest's `default` */
 
 struct tmpl {
     char *name, *folder, *language, *entry;
-    char digest[65];            /* of manifest and source */
-    int nparams;  struct tmpl_param *params;
-    int nrequires; struct space_rule *requires;
-    int nrules;   struct space_rule *rules;      /* constraints */
-    int nderive;  struct space_rule *derive;     /* why = the derived value's name */
-    struct tmpl_private *priv;  /* yaml and source texts, launch expressions, options */
+    char digest[65]; /* of manifest and source */
+    int nparams;
+    struct tmpl_param *params;
+    int nrequires;
+    struct space_rule *requires;
+    int nrules;
+    struct space_rule *rules; /* constraints */
+    int nderive;
+    struct space_rule *derive; /* why = the derived value's name */
+    struct tmpl_private *priv; /* yaml and source texts, launch expressions, options */
 };
 
 int tmpl_load(struct tmpl **out, const char *folder, struct err *e);
@@ -33,7 +41,8 @@ int tmpl_param_index(const struct tmpl *t, const char *name);
 /* A template bound to a problem and a target: scope with all names set, expressions compiled. Not thread-safe. A derived value
  * or constraint that names no parameter and cannot be evaluated is an error here, with its position. */
 struct tmpl_bound;
-int tmpl_bind(struct tmpl_bound **out, const struct tmpl *t, const struct problem *p, const struct target *dev, struct err *e);
+int tmpl_bind(struct tmpl_bound **out, const struct tmpl *t, const struct problem *p, const struct target *dev,
+              struct err *e);
 void tmpl_bound_free(struct tmpl_bound *b);
 /* Why this template cannot serve here (language, no lse, a false `requires`), or NULL when it can. */
 const char *tmpl_unfit(const struct tmpl_bound *b);
@@ -48,7 +57,11 @@ int tmpl_excluded(struct tmpl_bound *b, struct err *e);
 
 /* The same bit by bit, for enumeration. A step is a derived value or a constraint, the space's included; its level is the
  * last parameter (in manifest order) that it depends on, -1 when on none. */
-struct tmpl_step { const struct space_rule *rule; bool derive; int level; };
+struct tmpl_step {
+    const struct space_rule *rule;
+    bool derive;
+    int level;
+};
 /* Adds a constraint of the space, all of whose names the scope knows; the rule is borrowed. */
 int tmpl_add_rule(struct tmpl_bound *b, const struct space_rule *r, struct err *e);
 int tmpl_nsteps(const struct tmpl_bound *b);
@@ -59,10 +72,10 @@ struct tmpl_step tmpl_step(const struct tmpl_bound *b, int i);
 int tmpl_place(struct tmpl_bound *b, int level, int64_t value, bool *failed, struct err *why);
 
 struct rendered {
-    struct buf source;     /* prelude + #line + kernel */
+    struct buf source; /* prelude + #line + kernel */
     struct launch launch;
     const char *const *options; /* borrowed from the template, NULL-terminated */
-    bool needs_headers;    /* some include is allowed: give the compiler the toolkit's folder */
+    bool needs_headers;         /* some include is allowed: give the compiler the toolkit's folder */
 };
 /* After tmpl_set. Geometry that is not positive or beyond a device's grid is an error: fate RENDER. */
 int tmpl_render(struct tmpl_bound *b, struct rendered *out, struct err *e);
