@@ -29,8 +29,9 @@ enum bench_cache { BENCH_WARM, BENCH_COLD };
 struct bench; /* tensors of one problem on one device, inputs filled */
 
 /* seed draws inputs and buffer offsets. */
-enum device_class bench_open(struct bench **out, const struct device_driver *drv, struct device *d, const struct target *t,
-                             const struct problem *p, enum bench_cache cache, uint64_t seed, struct health *h, struct err *e);
+enum device_class bench_open(struct bench **out, const struct device_driver *drv, struct device *d,
+                             const struct target *t, const struct problem *p, enum bench_cache cache, uint64_t seed,
+                             struct health *h, struct err *e);
 void bench_close(struct bench *b);
 
 struct bench_arm; /* a kernel prepared for timing in b: its k, its batch, its expected output */
@@ -49,12 +50,13 @@ enum device_class bench_verify(struct bench_arm *a, bool *same, struct err *e);
 enum device_class bench_warm_up(struct bench_arm *a, double limit_s, bool *steady, struct err *e);
 
 struct bench_quad {
-    bool baab;            /* order of the letters: false ABBA, true BAAB */
-    int m;                /* samples a letter */
-    double *samples;      /* 4 x m, in the order measured; owned */
+    bool baab;       /* order of the letters: false ABBA, true BAAB */
+    int m;           /* samples a letter */
+    double *samples; /* 4 x m, in the order measured; owned */
     struct health_reading before, after;
 };
-enum device_class bench_quad(struct bench_arm *a, struct bench_arm *b, bool baab, int m, struct bench_quad *out, struct err *e);
+enum device_class bench_quad(struct bench_arm *a, struct bench_arm *b, bool baab, int m, struct bench_quad *out,
+                             struct err *e);
 void bench_quad_free(struct bench_quad *q);
 
 #endif

@@ -15,7 +15,8 @@
 #include "err.h"
 #include "problem.h"
 
-void cache_key(char key[DIGEST_HEX], const struct target *t, const char *source, const char *entry, const char *const *options);
+void cache_key(char key[DIGEST_HEX], const struct target *t, const char *source, const char *entry,
+               const char *const *options);
 
 int cache_put_source(const char *dir, const char *key, const char *source, struct err *e);
 int cache_source(const char *dir, const char *key, struct buf *out, struct err *e);

@@ -28,10 +28,10 @@ enum check_level { CHECK_QUICK, CHECK_FULL };
 
 struct check_rule {
     enum check_level level;
-    uint64_t seed;   /* of this check; fresh inputs for a fresh seed */
+    uint64_t seed; /* of this check; fresh inputs for a fresh seed */
     double atol, rtol;
-    int repeats;     /* bitwise-equal repeats wanted in the plain input set */
-    double box_s;    /* time box: on slow devices repeats shrink to fit, never below 2, and the report says so; 0: none */
+    int repeats;  /* bitwise-equal repeats wanted in the plain input set */
+    double box_s; /* time box: on slow devices repeats shrink to fit, never below 2, and the report says so; 0: none */
 };
 
 /* A kernel ready to launch: the loaded code and its geometry. */
@@ -41,10 +41,11 @@ struct check_kernel {
 };
 
 struct check_report {
-    enum fate fate;    /* FATE_OK is a proof */
-    json_t *json;      /* owned: level, seed, input sets with max_abs, rel_l2, worst five, first bad index, pattern, two-times
+    enum fate fate; /* FATE_OK is a proof */
+    json_t
+        *json; /* owned: level, seed, input sets with max_abs, rel_l2, worst five, first bad index, pattern, two-times
                           ratio, lse error, rows compared with f64, repeats done; for people and for the store */
-    char text[1024];   /* one paragraph: what is wrong, where, and the pattern; "" when OK */
+    char text[1024]; /* one paragraph: what is wrong, where, and the pattern; "" when OK */
 };
 
 /* DEVICE_OK: *out is filled, whatever the fate. STICKY: out->fate is FATE_CRASH and the caller must leave. LOST or an

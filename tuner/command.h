@@ -12,29 +12,39 @@ struct command {
     const char *usage; /* operands: "SPACE" */
     const char *what;  /* one line for `fatune --help` */
     const char *help;  /* paragraph under the usage line */
-    int (*exec)(const struct command *self, int argc, char **argv); /* argv[0] is the command's name; returns the exit code */
+    int (*exec)(const struct command *self, int argc,
+                char **argv); /* argv[0] is the command's name; returns the exit code */
 };
 
 extern const struct command cmd_run, cmd_compare, cmd_champion, cmd_show, cmd_eval, cmd_space, cmd_devices, cmd_doctor;
 extern const struct command *const commands[]; /* NULL-terminated, in the order of --help */
 
-enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_INT, OPTION_U64, OPTION_DOUBLE }; /* value: bool, const char *, int, uint64_t, double */
+enum option_kind {
+    OPTION_FLAG,
+    OPTION_TEXT,
+    OPTION_INT,
+    OPTION_U64,
+    OPTION_DOUBLE
+}; /* value: bool, const char *, int, uint64_t, double */
 
 struct command_option {
     const char *name; /* without dashes; NULL ends the table */
     enum option_kind kind;
-    void *value;      /* left alone unless the option is given */
-    const char *arg;  /* "N", "NAME"; NULL for a flag */
+    void *value;     /* left alone unless the option is given */
+    const char *arg; /* "N", "NAME"; NULL for a flag */
     const char *what;
 };
 
 #define COMMAND_MAX_OPERANDS 64
-struct command_operands { int n; const char *text[COMMAND_MAX_OPERANDS]; };
+struct command_operands {
+    int n;
+    const char *text[COMMAND_MAX_OPERANDS];
+};
 
 /* Options and operands may mix; "--" ends options; --name=value and --name value both work. Returns -1 with ERR_USAGE ("did you
  * mean"), or 1 after --help was printed to stdout: then the command returns 0. at_least/at_most: operands. */
-int command_parse(const struct command *c, const struct command_option *options, int argc, char **argv, int at_least, int at_most,
-                  struct command_operands *operands, struct err *e);
+int command_parse(const struct command *c, const struct command_option *options, int argc, char **argv, int at_least,
+                  int at_most, struct command_operands *operands, struct err *e);
 
 /* Prints "fatune: text" to stderr and returns the exit code of e. With json: {"error": {...}} to stdout as well. */
 int command_fail(const struct err *e, bool json);

@@ -33,16 +33,16 @@ struct device_resources {
 };
 
 struct device_source {
-    const char *text;  /* complete source, prelude included; NUL-terminated */
+    const char *text; /* complete source, prelude included; NUL-terminated */
     const char *entry;
     const char *const *options; /* extra options, NULL-terminated; may be NULL */
     const char *include_dir;    /* where allowed headers may be read, NULL for none */
 };
 
 struct device_binary {
-    struct buf image;   /* cubin, or OpenCL program binary */
-    struct buf ptx;     /* readable intermediate where there is one, else empty */
-    struct buf log;     /* compiler's words, capped at 64 KiB */
+    struct buf image; /* cubin, or OpenCL program binary */
+    struct buf ptx;   /* readable intermediate where there is one, else empty */
+    struct buf log;   /* compiler's words, capped at 64 KiB */
     struct device_resources res;
     /* Identity of the code without names and paths: equal code, equal digest. "" when the driver cannot tell. */
     char code_digest[65];
@@ -81,15 +81,19 @@ struct device_driver {
                               struct device_kernel **out, struct err *e);
     void (*unload)(struct device *d, struct device_kernel *k);
     /* As the loaded module reports them; unknown members are left as they are. */
-    enum device_class (*resources)(struct device *d, struct device_kernel *k, struct device_resources *res, struct err *e);
+    enum device_class (*resources)(struct device *d, struct device_kernel *k, struct device_resources *res,
+                                   struct err *e);
 
     enum device_class (*alloc)(struct device *d, size_t bytes, struct device_buffer **out, struct err *e);
     void (*free)(struct device *d, struct device_buffer *b);
     /* Blocking copies; offset and n in bytes. */
-    enum device_class (*write)(struct device *d, struct device_buffer *b, size_t offset, const void *src, size_t n, struct err *e);
-    enum device_class (*read)(struct device *d, struct device_buffer *b, size_t offset, void *dst, size_t n, struct err *e);
+    enum device_class (*write)(struct device *d, struct device_buffer *b, size_t offset, const void *src, size_t n,
+                               struct err *e);
+    enum device_class (*read)(struct device *d, struct device_buffer *b, size_t offset, void *dst, size_t n,
+                              struct err *e);
     /* Fills [offset, offset+n) with a 32-bit pattern; both multiples of 4. */
-    enum device_class (*fill)(struct device *d, struct device_buffer *b, size_t offset, size_t n, uint32_t pattern, struct err *e);
+    enum device_class (*fill)(struct device *d, struct device_buffer *b, size_t offset, size_t n, uint32_t pattern,
+                              struct err *e);
 
     /* One launch and a wait for its end; errors of the launch and of the run are both reported here. */
     enum device_class (*run)(struct device *d, const struct device_launch *l, struct err *e);
@@ -106,7 +110,7 @@ struct device_driver {
     enum device_class (*canary)(struct device *d, struct err *e);
 };
 
-extern const struct device_driver *const device_drivers[]; /* NULL-terminated, in the order of --device auto */
+extern const struct device_driver *const device_drivers[];         /* NULL-terminated, in the order of --device auto */
 const struct device_driver *device_driver_named(const char *name); /* or NULL */
 
 struct device_binary;

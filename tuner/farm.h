@@ -31,8 +31,8 @@ struct farm_job { /* owned by the caller, at a fixed address until done */
 };
 
 /* jobs: number of workers; started when first needed. deadline_s: of one compilation. */
-int farm_open(struct farm **out, struct worker_loop *l, const struct target *t, const char *cache, int jobs, double deadline_s,
-              struct err *e);
+int farm_open(struct farm **out, struct worker_loop *l, const struct target *t, const char *cache, int jobs,
+              double deadline_s, struct err *e);
 void farm_close(struct farm *f);
 /* Looks the key up; a hit is done at once, else the job is queued. -1: the cache cannot be written. */
 int farm_submit(struct farm *f, struct farm_job *j, const struct rendered *r, struct err *e);
@@ -41,7 +41,7 @@ bool farm_idle(const struct farm *f);
 int farm_check(const struct farm *f, struct err *e);
 /* Turns the loop until j is done. */
 int farm_wait(struct farm *f, struct farm_job *j, struct err *e);
-int farm_compiled(const struct farm *f); /* compilations so far, cache hits not counted */
+int farm_compiled(const struct farm *f);   /* compilations so far, cache hits not counted */
 double farm_seconds(const struct farm *f); /* summed over workers */
 void farm_job_free(struct farm_job *j);
 

@@ -22,11 +22,11 @@ enum fate {
 #define X(name, text) FATE_##name,
     FATES(X)
 #undef X
-    FATE_N
+        FATE_N
 };
 
-const char *fate_name(enum fate f);  /* "OK", "WRONG", ... */
-const char *fate_text(enum fate f);  /* for people */
+const char *fate_name(enum fate f);               /* "OK", "WRONG", ... */
+const char *fate_text(enum fate f);               /* for people */
 int fate_parse(enum fate *out, const char *name); /* 0, or -1 for an unknown name */
 
 #endif

@@ -15,7 +15,7 @@ struct health;
 
 struct health_reading {
     int sm_mhz, mem_mhz, temperature_c, power_mw;
-    int64_t throttle; /* NVML clocks event reasons, bit mask; -1 unknown */
+    int64_t throttle;    /* NVML clocks event reasons, bit mask; -1 unknown */
     int other_processes; /* compute processes on the device that are not ours; -1 unknown */
 };
 

@@ -8,7 +8,11 @@
 #include "err.h"
 
 #define PATHS_TEMPLATE_DIRS 4
-struct paths { char text[PATHS_TEMPLATE_DIRS][4096]; const char *dirs[PATHS_TEMPLATE_DIRS]; int n; };
+struct paths {
+    char text[PATHS_TEMPLATE_DIRS][4096];
+    const char *dirs[PATHS_TEMPLATE_DIRS];
+    int n;
+};
 
 /* Folders to search for templates, in order. extra may be NULL. space_path NULL: no space. */
 void paths_templates(struct paths *out, const char *space_path, const char *extra);

@@ -31,16 +31,16 @@ struct target {
     char arch[32];     /* "sm_90"; a build-target string in OpenCL, may be "" */
     char uuid[48];
     char driver_version[64];
-    char compiler[128]; /* "NVRTC 13.0", "PoCL 3.1 ..." */
-    int compute_capability;      /* 10 x major + minor; 0 in OpenCL */
-    int64_t smem_block_bytes;    /* shared (local) memory of a block, after opt-in */
+    char compiler[128];       /* "NVRTC 13.0", "PoCL 3.1 ..." */
+    int compute_capability;   /* 10 x major + minor; 0 in OpenCL */
+    int64_t smem_block_bytes; /* shared (local) memory of a block, after opt-in */
     int64_t smem_sm_bytes;
     int64_t regs_block, threads_block, sms, l2_bytes, memory_bytes;
-    int warp;                    /* 0 when unknown */
+    int warp; /* 0 when unknown */
     int clock_mhz;
-    bool is_host_cpu;            /* the device shares the host's cores: compiling must not overlap with timing */
-    double peak_flops;           /* dense 16-bit matrix rate at the top clock, 0 when unknown; for the plausibility flag */
-    double peak_bytes_s;         /* device memory rate, 0 when unknown */
+    bool is_host_cpu;    /* the device shares the host's cores: compiling must not overlap with timing */
+    double peak_flops;   /* dense 16-bit matrix rate at the top clock, 0 when unknown; for the plausibility flag */
+    double peak_bytes_s; /* device memory rate, 0 when unknown */
 };
 
 enum arg { ARG_Q, ARG_K, ARG_V, ARG_O, ARG_LSE, ARG_REF_O, ARG_REF_LOW, ARG_N };

@@ -14,7 +14,13 @@ void report_verdict(struct buf *out, const json_t *verdict, const char *a, const
 /* summary: as tune_run gives it. */
 void report_run(struct buf *out, const json_t *summary);
 /* A live line on a terminal, whole lines elsewhere. */
-struct report_progress { FILE *to; bool live, colour; double last_s; int last_phase; int width; };
+struct report_progress {
+    FILE *to;
+    bool live, colour;
+    double last_s;
+    int last_phase;
+    int width;
+};
 void report_progress_open(struct report_progress *r, FILE *to);
 void report_progress_show(void *r, const struct tune_progress *p); /* a tune_options.progress */
 void report_progress_close(struct report_progress *r);

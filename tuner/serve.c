@@ -512,11 +512,12 @@ int serve_main(void)
     static struct serve s;
     struct wire_decoder d = {0};
     struct rlimit core = {0, 0};
+    const char *supervisor;
     json_t *r;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getenv("FATUNE_SUPERVISOR") && getppid() != atol(getenv("FATUNE_SUPERVISOR")))
-        _exit(0); /* the supervisor died before the line above */
+    supervisor = getenv("FATUNE_SUPERVISOR");
+    if (supervisor && getppid() != strtol(supervisor, NULL, 10)) _exit(0); /* it died before the line above */
     setrlimit(RLIMIT_CORE, &core);
     s.cache = getenv("FATUNE_CACHE");
     if (!s.cache) s.cache = ".";

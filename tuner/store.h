@@ -39,7 +39,8 @@ int store_snapshot(struct store *s, int keep, char path[STORE_PATH_MAX], struct 
 
 /* ---- identities; each returns the row's id in *id, creating it when new ---- */
 int store_environment(struct store *s, const char *digest, const json_t *facts, int64_t *id, struct err *e);
-int store_space(struct store *s, const char *digest, const char *name, const char *text, const json_t *problem, int64_t *id, struct err *e);
+int store_space(struct store *s, const char *digest, const char *name, const char *text, const json_t *problem,
+                int64_t *id, struct err *e);
 /* Name and text of a stored space; both to be freed by the caller. */
 int store_space_text(struct store *s, int64_t space, char **name, char **text, struct err *e);
 /* digest: cand_id. params: cand_to_json. */
@@ -48,73 +49,94 @@ int store_candidate(struct store *s, const char *digest, const json_t *params, i
 /* ---- runs ---- */
 struct store_run {
     int64_t id, space, environment;
-    char key[65];      /* what makes two invocations the same run: space digest, track, environment, seed, strategy, budget */
+    char
+        key[65]; /* what makes two invocations the same run: space digest, track, environment, seed, strategy, budget */
     char track[65];
-    char state[16];    /* search | race | confirm | done | failed */
+    char state[16]; /* search | race | confirm | done | failed */
     char started[32], ended[32];
-    double elapsed_s;  /* over all invocations */
+    double elapsed_s;           /* over all invocations */
     json_t *settings, *summary; /* owned; summary NULL until done */
 };
 void store_run_free(struct store_run *r);
 /* The newest run with this key, *found = false when none. */
 int store_run_find(struct store *s, const char *key, struct store_run *out, bool *found, struct err *e);
-int store_run_begin(struct store *s, int64_t space, int64_t environment, const char *key, const char *track, const json_t *settings, int64_t *id, struct err *e);
-int store_run_state(struct store *s, int64_t run, const char *state, double add_elapsed_s, const json_t *summary, struct err *e); /* state and summary may be NULL: kept */
+int store_run_begin(struct store *s, int64_t space, int64_t environment, const char *key, const char *track,
+                    const json_t *settings, int64_t *id, struct err *e);
+int store_run_state(struct store *s, int64_t run, const char *state, double add_elapsed_s, const json_t *summary,
+                    struct err *e); /* state and summary may be NULL: kept */
 int store_run_get(struct store *s, int64_t id, struct store_run *out, struct err *e);
 /* Newest first; calls f until it returns non-zero. track NULL: all. */
-int store_runs(struct store *s, const char *track, int (*f)(void *ctx, const struct store_run *r), void *ctx, struct err *e);
+int store_runs(struct store *s, const char *track, int (*f)(void *ctx, const struct store_run *r), void *ctx,
+               struct err *e);
 
 /* ---- evaluations: proposal seq of a run, its fate, its search score ---- */
 struct store_evaluation {
     int64_t run, candidate;
     int seq;
-    char cand[65];        /* candidate digest */
+    char cand[65]; /* candidate digest */
     enum fate fate;
-    double us;            /* search score, NAN unless fate OK */
-    char binary[65];      /* cache key of the binary, "" when none */
-    char code[65];        /* code digest, "" when unknown */
-    int alias_of;         /* seq of the evaluation with equal code that was measured instead, -1 */
-    json_t *params;       /* owned; read only */
-    json_t *detail;       /* owned: resources, check report, health, k */
-    char *log;            /* owned: compiler log or crash text, NULL when empty; capped at 64 KiB */
-    const double *samples; int nsamples; /* written as a series of phase 'search'; not read back here */
+    double us;       /* search score, NAN unless fate OK */
+    char binary[65]; /* cache key of the binary, "" when none */
+    char code[65];   /* code digest, "" when unknown */
+    int alias_of;    /* seq of the evaluation with equal code that was measured instead, -1 */
+    json_t *params;  /* owned; read only */
+    json_t *detail;  /* owned: resources, check report, health, k */
+    char *log;       /* owned: compiler log or crash text, NULL when empty; capped at 64 KiB */
+    const double *samples;
+    int nsamples; /* written as a series of phase 'search'; not read back here */
 };
 void store_evaluation_free(struct store_evaluation *v);
 int store_evaluation_put(struct store *s, const struct store_evaluation *v, struct err *e);
 /* In order of seq. */
-int store_evaluations(struct store *s, int64_t run, int (*f)(void *ctx, const struct store_evaluation *v), void *ctx, struct err *e);
+int store_evaluations(struct store *s, int64_t run, int (*f)(void *ctx, const struct store_evaluation *v), void *ctx,
+                      struct err *e);
 /* The newest evaluation of this candidate in this environment with this cache state of any run; *found. */
-int store_evaluation_known(struct store *s, const char *cand, int64_t environment, const char *track, struct store_evaluation *out, bool *found, struct err *e);
+int store_evaluation_known(struct store *s, const char *cand, int64_t environment, const char *track,
+                           struct store_evaluation *out, bool *found, struct err *e);
 
 /* The raw samples of one evaluation, malloc'ed; *samples NULL when it has none. Their digest is checked. */
 int store_evaluation_samples(struct store *s, int64_t run, int seq, double **samples, int *n, struct err *e);
 
 /* A candidate's proof at a level ("quick", "full") for one binary: checks need not be repeated on resume. */
-int store_check_put(struct store *s, int64_t run, int64_t candidate, const char *binary, const char *level, enum fate fate, const json_t *report, struct err *e);
-int store_check_get(struct store *s, int64_t run, int64_t candidate, const char *level, enum fate *fate, json_t **report, bool *found, struct err *e);
+int store_check_put(struct store *s, int64_t run, int64_t candidate, const char *binary, const char *level,
+                    enum fate fate, const json_t *report, struct err *e);
+int store_check_get(struct store *s, int64_t run, int64_t candidate, const char *level, enum fate *fate,
+                    json_t **report, bool *found, struct err *e);
 
 /* ---- race ---- */
 /* One block's samples of a run: ids[i] (evaluation seq), us[i] (NAN when failed). */
 int store_race_block(struct store *s, int64_t run, int block, const int *seqs, const double *us, int n, struct err *e);
 /* Calls f for each stored measurement in the order stored. */
-int store_race(struct store *s, int64_t run, int (*f)(void *ctx, int block, int seq, double us), void *ctx, struct err *e);
+int store_race(struct store *s, int64_t run, int (*f)(void *ctx, int block, int seq, double us), void *ctx,
+               struct err *e);
 int store_race_clear(struct store *s, int64_t run, struct err *e); /* a race that is started again */
 
 /* ---- trials ---- */
 /* kind: "ab" or "aa"; a, b: candidate ids. settings: S, Q, m, k of both arms, cache state, input seed, boxed. */
-int store_trial_begin(struct store *s, int64_t run, const char *kind, int64_t a, int64_t b, const json_t *settings, int64_t *id, struct err *e);
+int store_trial_begin(struct store *s, int64_t run, const char *kind, int64_t a, int64_t b, const json_t *settings,
+                      int64_t *id, struct err *e);
 /* An unfinished trial of this run with these arms, to go on with; *found, its id, settings and sessions already kept. A control
  * ("aa") serves all verdicts of its run and is found even when one cites it. */
-int store_trial_find(struct store *s, int64_t run, const char *kind, int64_t a, int64_t b, int64_t *id, json_t **settings, struct trial *kept, bool *found, struct err *e);
+int store_trial_find(struct store *s, int64_t run, const char *kind, int64_t a, int64_t b, int64_t *id,
+                     json_t **settings, struct trial *kept, bool *found, struct err *e);
 /* One session: its quads with raw samples (4 x m each, in the order measured) and health, one transaction. Members of health
  * that are read back into the trial: "invalid" (why), "boxed" (true). */
-struct store_quad { struct trial_quad quad; const double *samples; int nsamples; json_t *health; /* borrowed */ };
-int store_session_put(struct store *s, int64_t trial, int session, uint64_t seed, const struct store_quad *quads, int n, const json_t *health, struct err *e);
+struct store_quad {
+    struct trial_quad quad;
+    const double *samples;
+    int nsamples;
+    json_t *health; /* borrowed */
+};
+int store_session_put(struct store *s, int64_t trial, int session, uint64_t seed, const struct store_quad *quads, int n,
+                      const json_t *health, struct err *e);
 int store_trial_get(struct store *s, int64_t trial, struct trial *out, json_t **settings, struct err *e);
 /* Raw samples in the order measured, n of each quad; f's non-zero ends. Their digests are checked (as by store_trial_get). */
-int store_trial_samples(struct store *s, int64_t trial, int (*f)(void *ctx, int session, int quad, const double *samples, int n), void *ctx, struct err *e);
+int store_trial_samples(struct store *s, int64_t trial,
+                        int (*f)(void *ctx, int session, int quad, const double *samples, int n), void *ctx,
+                        struct err *e);
 /* The newest finished trial (a verdict cites it, or its run is done) of b against a in an environment: `compare --stored`. */
-int store_trial_latest(struct store *s, int64_t a, int64_t b, int64_t environment, int64_t *trial, bool *found, struct err *e);
+int store_trial_latest(struct store *s, int64_t a, int64_t b, int64_t environment, int64_t *trial, bool *found,
+                       struct err *e);
 
 /* ---- versions, verdicts, champions ---- */
 struct store_version {
@@ -132,16 +154,16 @@ struct store_champion {
 };
 void store_champion_free(struct store_champion *c);
 
-struct store_decision {        /* what one verdict writes, in one transaction */
+struct store_decision {          /* what one verdict writes, in one transaction */
     int64_t run, trial, control; /* control 0: none */
     const char *track;
     const struct verdict *verdict; /* NULL: a default is crowned and nobody was there to try */
-    int64_t candidate;         /* arm B */
+    int64_t candidate;             /* arm B */
     const char *binary;
-    const json_t *facts;       /* resources, tensor ops, source digest ... of the new version */
-    const char *action;        /* NULL: the champion stays; "crown" | "promote" */
+    const json_t *facts;        /* resources, tensor ops, source digest ... of the new version */
+    const char *action;         /* NULL: the champion stays; "crown" | "promote" */
     int64_t champion_candidate; /* with an action: who becomes champion (B, or A when the default is crowned) */
-    const char *as;            /* version name, NULL: next free v<N> of the track */
+    const char *as;             /* version name, NULL: next free v<N> of the track */
     const char *note;
 };
 /* version_name receives the new champion's name when there is an action. A taken name is ERR_USAGE before anything is written. */
@@ -149,17 +171,21 @@ int store_decide(struct store *s, const struct store_decision *d, char version_n
 /* Standing champion of a track (after revocations); *found. */
 int store_champion(struct store *s, const char *track, struct store_champion *out, bool *found, struct err *e);
 /* Oldest first, every action; track NULL: all tracks. */
-int store_champion_history(struct store *s, const char *track, int (*f)(void *ctx, const struct store_champion *c), void *ctx, struct err *e);
+int store_champion_history(struct store *s, const char *track, int (*f)(void *ctx, const struct store_champion *c),
+                           void *ctx, struct err *e);
 /* Appends a revocation; the champion before it stands again (logged as restore), or none. ERR_USAGE when there is none. */
 int store_champion_revoke(struct store *s, const char *track, const char *why, struct err *e);
 /* Name ("v3") or digest prefix (at least 6 hex digits). In several tracks: the newest track unless track is given; ambiguous
  * prefixes are ERR_USAGE listing the matches. */
-int store_version_find(struct store *s, const char *track, const char *name, struct store_version *out, bool *found, struct err *e);
-int store_versions(struct store *s, const char *track, int (*f)(void *ctx, const struct store_version *v), void *ctx, struct err *e);
+int store_version_find(struct store *s, const char *track, const char *name, struct store_version *out, bool *found,
+                       struct err *e);
+int store_versions(struct store *s, const char *track, int (*f)(void *ctx, const struct store_version *v), void *ctx,
+                   struct err *e);
 /* Everything known of one candidate for `fatune show`: evaluations, checks, trials, verdicts, as JSON. New reference. */
 int store_candidate_json(struct store *s, const char *digest_prefix, json_t **out, bool *found, struct err *e);
 /* Tracks: digest, space name, device, newest first. */
-int store_tracks(struct store *s, int (*f)(void *ctx, const char *track, const char *space, const char *device), void *ctx, struct err *e);
+int store_tracks(struct store *s, int (*f)(void *ctx, const char *track, const char *space, const char *device),
+                 void *ctx, struct err *e);
 /* The verdict stored for a decision, as verdict_to_json wrote it; new reference. */
 int store_verdict_json(struct store *s, int64_t verdict, json_t **out, struct err *e);
 

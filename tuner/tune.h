@@ -18,12 +18,12 @@ enum tune_phase { TUNE_PREPARE, TUNE_SEARCH, TUNE_RACE, TUNE_CHECK, TUNE_CONFIRM
 
 struct tune_progress {
     enum tune_phase phase;
-    const char *event; /* a line for people that something happened, or NULL */
-    int done, total;   /* of this phase; total 0: unknown */
+    const char *event;        /* a line for people that something happened, or NULL */
+    int done, total;          /* of this phase; total 0: unknown */
     double elapsed_s, left_s; /* left_s < 0: unknown */
-    double best_us;    /* 0: none yet; a search score, not a result */
-    const char *best;  /* the candidate's text, "" */
-    int compiling;     /* jobs not yet done */
+    double best_us;           /* 0: none yet; a search score, not a result */
+    const char *best;         /* the candidate's text, "" */
+    int compiling;            /* jobs not yet done */
     int fates[FATE_N];
     int aliases, known;
 };
@@ -38,8 +38,8 @@ struct tune_options {
     double minutes;        /* 0: the space's */
     bool has_seed;
     uint64_t seed;
-    int jobs;              /* 0: one a core */
-    const char *as;        /* name of the version that may be crowned, NULL: next v<N> */
+    int jobs;       /* 0: one a core */
+    const char *as; /* name of the version that may be crowned, NULL: next v<N> */
     bool no_promote, fresh;
     void (*progress)(void *ctx, const struct tune_progress *p);
     void *ctx;
@@ -50,10 +50,12 @@ int tune_run(const struct tune_options *o, json_t **summary, struct err *e);
 
 /* `fatune eval`: one candidate from source to time. set: "K=V,..." over the default, or NULL. full: every stress input and law.
  * Nothing is stored. *out: fate, text, resources, report, samples, launch, source digest. */
-int tune_eval(const struct tune_options *o, const char *tmpl, const char *set, bool full, int samples, json_t **out, struct err *e);
+int tune_eval(const struct tune_options *o, const char *tmpl, const char *set, bool full, int samples, json_t **out,
+              struct err *e);
 
 /* `fatune compare A B`: fresh sessions of two versions of one track, interleaved; stored as a trial, no promotion. a, b: version names
  * or digest prefixes, or "champion". *out: verdict_to_json and both versions. stored: from the records instead. */
-int tune_compare(const struct tune_options *o, const char *track, const char *a, const char *b, bool stored, json_t **out, struct err *e);
+int tune_compare(const struct tune_options *o, const char *track, const char *a, const char *b, bool stored,
+                 json_t **out, struct err *e);
 
 #endif

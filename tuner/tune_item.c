@@ -1,12 +1,11 @@
 /* One candidate through render, compile and the device worker. Whatever a candidate does to its worker becomes its fate; the next request
  * meets a fresh worker whose `open` has run a canary, so a device that is really gone is found there and blamed on nobody. */
-#include <gsl/gsl_sort.h>
-#include <gsl/gsl_statistics_double.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "stats.h"
 #include "tune_private.h"
 
 /* Samples of a check's repeats on slow devices are cut to this, so that validating does not take longer than searching. */
@@ -186,13 +185,7 @@ static void read_samples(struct tune_item *i, const json_t *reply, double *out, 
         at[n++] = json_number_value(json_array_get(list, k));
     if (got) *got = n;
     i->k = (int)json_integer_value(json_object_get(reply, "k"));
-    if (n > 0) {
-        double sorted[64];
-        int m = n < 64 ? n : 64;
-        memcpy(sorted, at, (size_t)m * sizeof *at);
-        gsl_sort(sorted, 1, (size_t)m);
-        i->us = gsl_stats_median_from_sorted_data(sorted, 1, (size_t)m);
-    }
+    if (stats_median(at, n, &i->us) != STATS_OK) i->us = NAN;
 }
 
 /* Faster than the arithmetic allows: whatever was timed, it was not this problem. */

@@ -11,7 +11,7 @@
 #include "tune.h"
 #include "worker.h"
 
-#define TUNE_LAG 32       /* proposals in flight; fixed, so that proposals do not depend on the number of cores */
+#define TUNE_LAG 32 /* proposals in flight; fixed, so that proposals do not depend on the number of cores */
 #define TUNE_FINALISTS 3
 #define TUNE_RACE_KEEP 8
 
@@ -20,15 +20,15 @@ struct tune_item {
     int seq;
     struct cand cand;
     char id[DIGEST_HEX];
-    int64_t row;            /* candidate's id in the store, 0 when not stored */
+    int64_t row; /* candidate's id in the store, 0 when not stored */
     bool rendered;
     struct launch launch;
     struct farm_job job;
     char identity[DIGEST_HEX]; /* of code and launch, "" unknown */
     enum fate fate;
-    double us;              /* search score, NAN unless OK */
-    int k;                  /* launches a sample */
-    int alias_of;           /* seq, -1 */
+    double us;    /* search score, NAN unless OK */
+    int k;        /* launches a sample */
+    int alias_of; /* seq, -1 */
     bool done, committed, known;
     json_t *detail;
     char *log;
@@ -53,7 +53,7 @@ struct tune {
     struct farm *farm;
     struct worker *device;
     double deadline_s;
-    json_t *environment;           /* facts: target, fatune, state of the device at the start */
+    json_t *environment; /* facts: target, fatune, state of the device at the start */
     char environment_digest[DIGEST_HEX], track[DIGEST_HEX];
     struct tune_item reference;
     struct store_run run;
@@ -61,14 +61,14 @@ struct tune {
     char strategy[32];
     int evaluations;
     double minutes, started, elapsed_before;
-    struct tune_item **items;      /* by seq */
+    struct tune_item **items; /* by seq */
     int nitems, items_cap, nforced;
-    struct tune_item *standing;    /* arm A: champion or default; in items */
+    struct tune_item *standing; /* arm A: champion or default; in items */
     struct store_champion champion;
     bool has_champion, reconfirm;
     struct tune_item *standings[TUNE_RACE_KEEP]; /* race's best, standing arm left out */
     int nstandings;
-    json_t *trials;                /* of the summary */
+    json_t *trials; /* of the summary */
     struct tune_progress progress;
     char best_text[512];
     double check_s, measure_s, device_idle_s;
@@ -96,7 +96,8 @@ json_t *tune_bench_json(const struct tune *t, uint64_t seed);
 /* Sends an evaluate request: full check or quick, and samples timed launches (either may be left out). Fills fate, us, k, detail, log.
  * samples_out: at least nsamples doubles, may be NULL. -1: the machine's fault. */
 enum tune_check { TUNE_NO_CHECK, TUNE_QUICK, TUNE_FULL };
-int tune_evaluate(struct tune *t, struct tune_item *i, enum tune_check check, int nsamples, double *samples_out, int *got, struct err *e);
+int tune_evaluate(struct tune *t, struct tune_item *i, enum tune_check check, int nsamples, double *samples_out,
+                  int *got, struct err *e);
 /* One timed sample without a check, for the race; the kernel stays loaded. *ok false: the item's fate says why. */
 int tune_sample(struct tune *t, struct tune_item *i, double *us, bool *ok, struct err *e);
 /* A fresh device worker, opened. */
@@ -109,10 +110,11 @@ int tune_race(struct tune *t, struct err *e);    /* tune_race.c */
 int tune_confirm(struct tune *t, struct err *e); /* tune_confirm.c: full checks, trials, verdicts, the champion */
 
 /* tune_trial.c */
-struct tune_plan tune_plan_trial(const struct tune *t, const struct tune_item *a, const struct tune_item *b, double box_s);
+struct tune_plan tune_plan_trial(const struct tune *t, const struct tune_item *a, const struct tune_item *b,
+                                 double box_s);
 /* Sessions of a against b (aa: b is a second copy of a), going on with an unfinished trial of the run. *trial_id: its row. */
-int tune_trial(struct tune *t, const char *kind, struct tune_item *a, struct tune_item *b, const struct tune_plan *plan, struct trial *out,
-               int64_t *trial_id, struct err *e);
+int tune_trial(struct tune *t, const char *kind, struct tune_item *a, struct tune_item *b, const struct tune_plan *plan,
+               struct trial *out, int64_t *trial_id, struct err *e);
 /* Facts of a version: resources, launch, source digest, tensor instructions. New reference. */
 json_t *tune_facts(struct tune *t, struct tune_item *i);
 

@@ -1,7 +1,5 @@
 /* A trial: sessions of two arms, each in a fresh device worker. A session is committed whole or not at all; an interrupted trial goes on
  * behind its last session. */
-#include <gsl/gsl_sort.h>
-#include <gsl/gsl_statistics_double.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +7,7 @@
 
 #include "bench.h"
 #include "health.h"
+#include "stats.h"
 #include "tune_private.h"
 
 #define LEAST_SESSIONS 8
@@ -90,7 +89,7 @@ static void on_quad(void *ctx, const json_t *message)
     const json_t *list = json_object_get(message, "samples");
     int number = (int)json_integer_value(json_object_get(message, "quad"));
     struct store_quad *q;
-    double *samples, sorted[16];
+    double *samples;
 
     tune_tick(s->t);
     if (!list || number < 0 || s->n >= s->max || (int)json_array_size(list) != 4 * s->m) return;
@@ -104,11 +103,8 @@ static void on_quad(void *ctx, const json_t *message)
     q->quad.baab = json_is_true(json_object_get(message, "baab"));
     for (int i = 0; i < 4 * s->m; i++)
         samples[i] = json_number_value(json_array_get(list, (size_t)i));
-    for (int i = 0; i < 4; i++) {
-        memcpy(sorted, samples + i * s->m, (size_t)s->m * sizeof *sorted);
-        gsl_sort(sorted, 1, (size_t)s->m);
-        q->quad.letter[i] = gsl_stats_median_from_sorted_data(sorted, 1, (size_t)s->m);
-    }
+    for (int i = 0; i < 4; i++)
+        if (stats_median(samples + i * s->m, s->m, &q->quad.letter[i]) != STATS_OK) q->quad.discarded = true;
     judge_health(s, q, message);
     q->health = json_pack("{s:O?,s:O?}", "before", json_object_get(message, "before"), "after",
                           json_object_get(message, "after"));

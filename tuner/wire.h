@@ -18,7 +18,9 @@
 /* Appends the frame of j to out. */
 int wire_encode(struct buf *out, const json_t *j, struct err *e);
 
-struct wire_decoder { struct buf in; };
+struct wire_decoder {
+    struct buf in;
+};
 void wire_feed(struct wire_decoder *d, const void *bytes, size_t n);
 /* *out is NULL when no whole message is there yet; -1: garbage (ERR_SYSTEM). New reference. */
 int wire_next(struct wire_decoder *d, json_t **out, struct err *e);

@@ -47,7 +47,8 @@ size_t worker_printed(const struct worker *w);
 /* done is called once, from worker_pump: reply is borrowed, NULL unless WORKER_REPLY. */
 typedef void worker_done(void *ctx, struct worker *w, enum worker_outcome outcome, const json_t *reply);
 /* Takes the reference to request. */
-int worker_request_take(struct worker *w, json_t *request, double deadline_s, worker_done *done, void *ctx, struct err *e);
+int worker_request_take(struct worker *w, json_t *request, double deadline_s, worker_done *done, void *ctx,
+                        struct err *e);
 /* The same, waiting: the loop goes on turning, so other workers' answers are handled meanwhile. progress (may be NULL) sees each
  * progress message. *reply: new reference or NULL. */
 enum worker_outcome worker_call_take(struct worker *w, json_t *request, double deadline_s,
