@@ -32,6 +32,9 @@
 #ifndef DTYPE_BF16
 #define DTYPE_BF16 0
 #endif
+#ifndef WRITE_LSE
+#define WRITE_LSE 1
+#endif
 #ifndef SCALE
 #define SCALE 0.125f
 #endif
@@ -165,5 +168,7 @@ extern "C" __global__ void __launch_bounds__(32 * ROWS)
         ref_o[row * HEAD_DIM + d] = last >= 0 ? o[i] / sum : 0.0f;
         ref_low[row * HEAD_DIM + d] = last >= 0 ? round_to_type(low[i]) : 0.0f;
     }
+#if WRITE_LSE
     if (lane == 0) lse[row] = last >= 0 ? max + logf(sum) : NEG_INF;
+#endif
 }

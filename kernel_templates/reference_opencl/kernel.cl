@@ -27,6 +27,9 @@
 #ifndef DTYPE_BF16
 #define DTYPE_BF16 0
 #endif
+#ifndef WRITE_LSE
+#define WRITE_LSE 1
+#endif
 #ifndef SCALE
 #define SCALE 0.125f
 #endif
@@ -112,10 +115,12 @@ attention_reference(__global const ushort *restrict q, __global const ushort *re
         }
     }
 
+#if WRITE_LSE
     float logs[LANES];
     vstore16(sum > 0.0f ? top + log(sum) : (float16)-INFINITY, 0, logs);
     for (int i = 0; i < LANES && row0 + i < SEQ_Q; i++)
         lse[head_q * SEQ_Q + row0 + i] = logs[i];
+#endif
     for (int d = 0; d < HEAD_DIM; d++) {
         float a[LANES], b[LANES];
         vstore16(o[d], 0, a);
