@@ -119,7 +119,7 @@ static void visit(struct report *r, const struct target *t)
         row(r, false, name, text);
     } else {
         char *dump = facts ? json_dumps(facts, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
-        snprintf(text, sizeof text, "%s opens and its canary kernel is right; %.350s", t->name,
+        snprintf(text, sizeof text, "%.100s opens and its canary kernel is right; %.350s", t->name,
                  dump ? dump : "no facts of its state");
         free(dump);
         row(r, true, name, text);

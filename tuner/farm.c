@@ -179,9 +179,9 @@ int farm_submit(struct farm *f, struct farm_job *j, const struct rendered *r, st
     return farm_check(f, e);
 }
 
-bool farm_idle(const struct farm *f)
+int farm_pending(const struct farm *f)
 {
-    return f->pending == 0;
+    return f->pending;
 }
 
 int farm_check(const struct farm *f, struct err *e)

@@ -36,7 +36,7 @@ int farm_open(struct farm **out, struct worker_loop *l, const struct target *t, 
 void farm_close(struct farm *f);
 /* Looks the key up; a hit is done at once, else the job is queued. -1: the cache cannot be written. */
 int farm_submit(struct farm *f, struct farm_job *j, const struct rendered *r, struct err *e);
-bool farm_idle(const struct farm *f);
+int farm_pending(const struct farm *f); /* jobs queued or running */
 /* A fault of the machine (no compiler, cache unwritable) ends everything: -1 and its text. */
 int farm_check(const struct farm *f, struct err *e);
 /* Turns the loop until j is done. */

@@ -247,16 +247,14 @@ static int step(struct tune *t, int from, struct err *e)
     double at;
 
     if (farm_check(t->farm, e) != 0) return -1;
-    if (!t->target.is_host_cpu || farm_idle(t->farm)) {
+    if (!t->target.is_host_cpu || farm_pending(t->farm) == 0) {
         for (int i = from; i < t->nitems; i++)
             if (ready(t->items[i])) return measure(t, t->items[i], e);
     }
     at = worker_now();
     worker_pump(t->loop, 0.2);
     t->device_idle_s += worker_now() - at;
-    t->progress.compiling = 0;
-    for (int i = from; i < t->nitems; i++)
-        t->progress.compiling += !t->items[i]->done;
+    t->progress.compiling = farm_pending(t->farm);
     tune_tick(t);
     return 0;
 }
@@ -335,9 +333,11 @@ static int proposals(struct tune *t, struct search *s, const struct past *past, 
     int told = t->nforced;
 
     while (more || told < t->nitems) {
+        /* On the host's CPU a window is compiled and measured to its end before the next is opened. */
+        bool refill = more && (!t->target.is_host_cpu || told == t->nitems);
         struct cand c;
         if (tune_interrupted(t, e) != 0) return -1;
-        while (more && t->nitems - told < TUNE_LAG) {
+        while (refill && more && t->nitems - told < TUNE_LAG) {
             if (out_of_time(t) && !(t->nitems < past->cap && past->rows[t->nitems].cand[0])) {
                 tune_report(t, "the time for searching (%.1f min) is used: %d of %d proposals made", t->minutes,
                             t->nitems - t->nforced, search_budget(s));
