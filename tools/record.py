@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Keeps a GPU check under results/recorded/: a page made from the store alone, the store itself, the steps.
+
+usage: tools/record.py CHECK_FOLDER NAME        e.g. tools/record.py results/gpu_check h200
+
+CHECK_FOLDER is what tools/gpu_check.sh wrote. Nothing on the page is typed by hand: whoever doubts a number finds it in fatune.db.xz.
+"""
+import json
+import lzma
+import pathlib
+import sqlite3
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def ci(pair):
+    return 'not defined' if None in pair else f'[{pair[0]:.4f}, {pair[1]:.4f}]'
+
+
+def fates(db, run):
+    rows = db.execute('SELECT fate, count(*) FROM evaluation WHERE run = ? GROUP BY fate ORDER BY 2 DESC', (run,))
+    return ', '.join(f'{n} {fate}' for fate, n in rows)
+
+
+def page(db, name):
+    out = [f'# {name}: what was measured\n',
+           'Made by `tools/record.py` from the files beside it; `fatune.db.xz` is the whole store, raw samples included '
+           '(`xz -dk fatune.db.xz && fatune champion list --store fatune.db`).\n']
+    facts = json.loads(db.execute('SELECT facts FROM environment ORDER BY id LIMIT 1').fetchone()[0])
+    target, state = facts['target'], facts.get('state') or {}
+    first, last = db.execute('SELECT min(started), max(ended) FROM run').fetchone()
+    out += ['| | |', '|---|---|', f'| GPU | {target["name"]}, {target["sms"]} multiprocessors, VBIOS {state.get("vbios", "unknown")} |',
+            f'| driver | {target["driver_version"]} |', f'| compiler | {target["compiler"]}, {target["arch"]} |',
+            f'| fatune | {facts["fatune"]} |', f'| measured | {first} to {last} |', '| command | `tools/gpu_check.sh` |\n']
+    for run, state_, summary in db.execute('SELECT id, state, summary FROM run ORDER BY id'):
+        if state_ != 'done' or not summary:
+            continue
+        s = json.loads(summary)
+        if 'trials' not in s:
+            continue
+        kind = f'confirms run {s["confirms_run"]}' if 'confirms_run' in s else f'{s["proposals"]} proposals, strategy {s["strategy"]}, seed {s["seed"]}'
+        out += [f'## Run {run}: {s["space"]}\n', f'{s["problem"]}; {kind}; {s["compiled"]} compilations; {s["seconds"]["elapsed"]:.0f} s. '
+                f'Fates: {fates(db, run)}.\n',
+                '| finalist against the standing arm | standing us | candidate us | ratio | 95% bootstrap-t | 95% BCa | Hedges\' g | sessions | verdict |',
+                '|---|---|---|---|---|---|---|---|---|']
+        for t in s['trials']:
+            v = t['verdict']
+            g = 'inf' if v['g_within'] is None else f'{v["g_within"]:.1f}'
+            out.append(f'| {t["candidate"]} | {v["median_a_us"]:.3f} | {v["median_b_us"]:.3f} | {v["ratio"]:.4f} | {ci(v["ratio_boot_t"])} | '
+                       f'{ci(v["ratio_bca"])} | {g} | {v["sessions"]} | {v["outcome"]} |')
+        c = s.get('champion')
+        if c:
+            compiled = c['facts'].get('compiled', {})
+            out += ['', f'Champion {c["name"]}: `{c["facts"]["text"]}`, {compiled.get("registers")} registers, '
+                    f'{compiled.get("spill_store_bytes")} bytes spilled, {compiled.get("tensor_ops")} tensor-core instructions in its PTX.\n']
+    return '\n'.join(out)
+
+
+def main():
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    source, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+    folder = ROOT / 'results' / 'recorded' / name
+    db = sqlite3.connect(f'file:{source / "fatune.db"}?mode=ro', uri=True)
+    text = page(db, name)
+    db.close()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'README.md').write_text(text)
+    (folder / 'summary.txt').write_bytes((source / 'summary.txt').read_bytes())
+    (folder / 'fatune.db.xz').write_bytes(lzma.compress((source / 'fatune.db').read_bytes(), preset=9))
+    print(f'{folder.relative_to(ROOT)}: ' + ', '.join(sorted(p.name for p in folder.iterdir())))
+
+
+if __name__ == '__main__':
+    main()
