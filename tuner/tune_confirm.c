@@ -144,8 +144,11 @@ static int decide(struct tune *t, struct confirm *c, struct err *e)
         struct finalist *f = &c->f[i];
         rng_init(&rng, t->seed + (uint64_t)f->trial_id, "verdict");
         if (verdict_decide(&f->verdict, &rule, &f->trial, &c->control, &rng, e) != 0 || record(t, f, e) != 0) return -1;
-        tune_report(t, "%s: %.2f%% %s than the standing arm", verdict_name(f->verdict.outcome),
-                    100 * fabs(1 - f->verdict.ratio), f->verdict.ratio <= 1 ? "faster" : "slower");
+        if (isfinite(f->verdict.ratio))
+            tune_report(t, "%s: %.2f%% %s than the standing arm", verdict_name(f->verdict.outcome),
+                        100 * fabs(1 - f->verdict.ratio), f->verdict.ratio <= 1 ? "faster" : "slower");
+        else
+            tune_report(t, "%s: %s", verdict_name(f->verdict.outcome), f->trial.reason);
     }
     return 0;
 }

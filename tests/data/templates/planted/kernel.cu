@@ -1,0 +1,169 @@
+// planted: plain attention, a block a few query rows, a thread an output column. Correct with FAULT 0; every other FAULT
+// breaks it in one way. f16, full mask, tiny shapes. The lines with "fake:" do the same to the fake device.
+//
+// FAULT  what it does                                      on the fake device
+//   1    writes to an address that nothing is mapped to    // fake: sticky when FAULT=1
+//   2    never ends (stops itself after 60 s)              // fake: hang 60 when FAULT=2
+//   3    writes just past the end of the output            // fake: corrupt when FAULT=3
+//   4    gets one element wrong                            // fake: wrong when FAULT=4
+//   5    leaves the second half of the rows unwritten      // fake: unwritten when FAULT=5
+//   6    lets blocks race, so that results vary            // fake: nondet when FAULT=6
+//   7    stores 16 bytes to an odd address                 // fake: sticky when FAULT=7
+//   8    does not compile                                  FAKE_COMPILE_ERROR when FAULT=8
+//   9    changes its input k                               // fake: input when FAULT=9
+//  10    skips the maximum: wrong on large logits alone,   // fake: nomax when FAULT=10
+//        and the fastest of all                            // fake: time 0.9 when FAULT=10
+//  11    breaks after 40 launches, while it is timed       // fake: latewrong 40 when FAULT=11
+//  12    breaks later still, in a session of a trial,      // fake: latewrong 1000 when FAULT=12
+//        and is the second fastest                         // fake: time 0.95 when FAULT=12
+//  13    crashes the compiler                              FAKE_COMPILE_CRASH when FAULT=13
+//  14    hangs the compiler                                FAKE_COMPILE_HANG when FAULT=14
+//  15    ends its process                                  // fake: segv when FAULT=15
+//  16    is refused at its launch                          // fake: launch when FAULT=16
+//  17    needs too many registers                          // fake: bigregs when FAULT=17
+//  18    floods stderr, and is correct and slow            // fake: flood when FAULT=18
+//                                                          // fake: time 3 when FAULT=18
+//  19    leaves a NaN                                      // fake: nan when FAULT=19
+
+#ifndef BATCH
+#define BATCH 1
+#endif
+#ifndef HEADS
+#define HEADS 2
+#endif
+#ifndef KV_HEADS
+#define KV_HEADS HEADS
+#endif
+#ifndef SEQ_Q
+#define SEQ_Q 64
+#endif
+#ifndef SEQ_KV
+#define SEQ_KV SEQ_Q
+#endif
+#ifndef HEAD_DIM
+#define HEAD_DIM 32
+#endif
+#ifndef SCALE
+#define SCALE 0.17677669f
+#endif
+#ifndef ROWS
+#define ROWS 2
+#endif
+#ifndef PASSES
+#define PASSES 4
+#endif
+#ifndef FAULT
+#define FAULT 0
+#endif
+
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#if FAULT == 6 || FAULT == 11 || FAULT == 12
+static __device__ u32 shared_by_blocks;
+#endif
+
+#if FAULT == 8
+#error "this fault is a source that does not compile"
+#endif
+
+static __device__ __forceinline__ float to_float(u16 x)
+{
+    float y;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x));
+    return y;
+}
+
+static __device__ __forceinline__ u16 to_half(float x)
+{
+    u16 y;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
+    return y;
+}
+
+// Nanoseconds since some start.
+[[maybe_unused]] static __device__ u64 clock_ns()
+{
+    u64 t;
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(t));
+    return t;
+}
+
+// Faults that need nothing of the computation; `first`: one thread of the grid.
+static __device__ __forceinline__ void misbehave(u16 *o, [[maybe_unused]] const u16 *k, bool first)
+{
+    if (!first) return;
+#if FAULT == 1
+    *(volatile u16 *)(o + (1ll << 44)) = 1;
+#elif FAULT == 2
+    const u64 start = clock_ns();
+    while (clock_ns() - start < 60000000000ull)
+        __nanosleep(1000);
+#elif FAULT == 3
+    *(volatile u16 *)(o + (long long)BATCH * HEADS * SEQ_Q * HEAD_DIM + 4) = 0x1111;
+#elif FAULT == 7
+    *(volatile uint4 *)((char *)o + 2) = uint4{1, 2, 3, 4};
+#elif FAULT == 9
+    *(volatile u16 *)k ^= 1;
+#elif FAULT == 11 || FAULT == 12
+    shared_by_blocks++;
+#endif
+    (void)o;
+}
+
+extern "C" __global__ void __launch_bounds__(HEAD_DIM)
+    attention_planted(const u16 *q_all, const u16 *k_all, const u16 *v_all, u16 *o)
+{
+    __shared__ float weights[SEQ_KV];
+    const int column = (int)threadIdx.x;
+    const long long head = (long long)blockIdx.z * HEADS + blockIdx.y;
+    const long long kv_head = (long long)blockIdx.z * KV_HEADS + blockIdx.y / (HEADS / KV_HEADS);
+    const u16 *k = k_all + kv_head * SEQ_KV * HEAD_DIM, *v = v_all + kv_head * SEQ_KV * HEAD_DIM;
+    const bool first_block = blockIdx.x == 0 && blockIdx.y == 0 && blockIdx.z == 0;
+
+    misbehave(o, k_all, first_block && column == 0);
+    for (int r = 0; r < ROWS; r++) {
+        const int query = (int)blockIdx.x * ROWS + r;
+        if (query >= SEQ_Q) return;
+        const u16 *q = q_all + (head * SEQ_Q + query) * HEAD_DIM;
+        float max = 0, sum = 0, result = 0;
+
+#pragma unroll 1
+        for (int pass = 0; pass < PASSES; pass++) {
+            __syncthreads();
+            for (int key = column; key < SEQ_KV; key += HEAD_DIM) {
+                float logit = 0;
+                for (int d = 0; d < HEAD_DIM; d++)
+                    logit += to_float(q[d]) * to_float(k[(long long)key * HEAD_DIM + d]);
+                weights[key] = logit * (SCALE);
+            }
+            asm volatile("" ::: "memory"); // or the passes would become one
+        }
+        __syncthreads();
+#if FAULT != 10
+        max = weights[0];
+        for (int key = 1; key < SEQ_KV; key++)
+            max = fmaxf(max, weights[key]);
+#endif
+        for (int key = 0; key < SEQ_KV; key++) {
+            float weight = expf(weights[key] - max);
+            sum += weight;
+            result += weight * to_float(v[(long long)key * HEAD_DIM + column]);
+        }
+        u16 word = to_half(result / sum);
+#if FAULT == 4
+        if (first_block && r == 0 && column == 3) word = to_half(result / sum + 1);
+#elif FAULT == 6
+        // Whoever wrote last decides the lowest bit, and blocks overtake each other.
+        *(volatile u32 *)&shared_by_blocks = blockIdx.x + blockIdx.y;
+        word ^= (u16)(*(volatile u32 *)&shared_by_blocks & 1);
+#elif FAULT == 11 || FAULT == 12
+        if (*(volatile u32 *)&shared_by_blocks > (FAULT == 11 ? 40 : 10000) && query == SEQ_Q - 1) word = to_half(result / sum + 1);
+#endif
+#if FAULT == 5
+        if (query >= SEQ_Q / 2) continue;
+#endif
+        o[(head * SEQ_Q + query) * HEAD_DIM + column] = word;
+    }
+}

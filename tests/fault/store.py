@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Questions that the fault tests ask a store: store.py fates|champion|proofs|check STORE."""
+import json
+import sqlite3
+import sys
+
+APPEND_ONLY = ['environment', 'space', 'candidate', 'evaluation', 'proof', 'trial', 'session', 'quad', 'series', 'verdict', 'version', 'champion']
+
+
+def connect(path):
+    db = sqlite3.connect(f'file:{path}?mode=rw', uri=True, timeout=10)
+    db.row_factory = sqlite3.Row
+    return db
+
+
+def fates(db):
+    """(FAULT, fate) of every evaluation that was measured itself."""
+    rows = db.execute('SELECT c.params, e.fate FROM evaluation e JOIN candidate c ON c.id = e.candidate WHERE e.alias_of IS NULL')
+    return sorted({(json.loads(r['params'])['params']['FAULT'], r['fate']) for r in rows})
+
+
+def champion(db):
+    """Parameters of the newest version that was made champion, as text."""
+    row = db.execute('SELECT c.params FROM champion h JOIN version v ON v.id = h.version JOIN candidate c ON c.id = v.candidate '
+                     'ORDER BY h.id DESC LIMIT 1').fetchone()
+    return json.dumps(json.loads(row['params']), sort_keys=True) if row else 'none'
+
+
+def proofs(db):
+    rows = db.execute("SELECT c.params, p.fate FROM proof p JOIN candidate c ON c.id = p.candidate WHERE p.level = 'full'")
+    return sorted({(json.loads(r['params'])['params'].get('FAULT', 0), r['fate']) for r in rows})
+
+
+def broken(db):
+    """What is wrong with a store that was just opened: damage, loose ends, halves of a transaction. Empty when sound."""
+    said = [r[0] for r in db.execute('PRAGMA quick_check') if r[0] != 'ok']
+    said += [f'foreign key: {tuple(r)}' for r in db.execute('PRAGMA foreign_key_check')]
+    for session, have, want in db.execute(
+            "SELECT s.id, (SELECT count(*) FROM quad q WHERE q.session = s.id), json_extract(t.settings, '$.quads') "
+            'FROM session s JOIN trial t ON t.id = s.trial'):
+        if have != want:
+            said.append(f'session {session} has {have} of {want} quads')
+    for quad, in db.execute('SELECT id FROM quad WHERE id NOT IN (SELECT quad FROM series WHERE quad IS NOT NULL)'):
+        said.append(f'quad {quad} has no samples')
+    for name, in db.execute('SELECT name FROM version WHERE id NOT IN (SELECT version FROM champion)'):
+        said.append(f'version {name} was never champion')
+    return said
+
+
+def rows(db):
+    """Everything that must stay as it is once it was committed."""
+    kept = {(table, tuple(r)) for table in APPEND_ONLY for r in db.execute(f'SELECT * FROM {table}')}
+    kept |= {('run', r[0], r[1], r[2]) for r in db.execute('SELECT id, key, track FROM run')}
+    # a race that was cut off is run anew; one that is over stays
+    kept |= {('race', tuple(r)) for r in db.execute("SELECT race.* FROM race JOIN run ON run.id = race.run WHERE run.state IN ('confirm', 'done')")}
+    return kept
+
+
+def main():
+    question, path = sys.argv[1], sys.argv[2]
+    db = connect(path)
+    if question == 'fates' or question == 'proofs':
+        for fault, fate in (fates if question == 'fates' else proofs)(db):
+            print(fault, fate)
+    elif question == 'champion':
+        print(champion(db))
+    elif question == 'check':
+        said = broken(db)
+        print('\n'.join(said) or 'sound')
+        return 1 if said else 0
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
