@@ -68,6 +68,8 @@ static void adopt(struct tune_item *i, const struct store_evaluation *v)
     i->detail = json_incref(v->detail);
     i->k = (int)json_integer_value(json_object_get(v->detail, "k"));
     if (identity && strlen(identity) < sizeof i->identity) memcpy(i->identity, identity, strlen(identity) + 1);
+    memcpy(i->job.key, v->binary, sizeof i->job.key); /* a known evaluation is stored again, with its binary */
+    memcpy(i->job.code, v->code, sizeof i->job.code);
     free(i->log);
     i->log = v->log ? strdup(v->log) : NULL;
     i->done = true;
@@ -173,7 +175,7 @@ static int measure(struct tune *t, struct tune_item *i, struct err *e)
             return -1;
         t->measure_s += worker_now() - at;
     }
-    if (commit(t, i, samples, n, e) != 0) return -1;
+    if (commit(t, i, n > 0 ? samples : NULL, n, e) != 0) return -1;
     note_result(t, i);
     return 0;
 }
@@ -327,32 +329,43 @@ static bool out_of_time(const struct tune *t)
     return tune_elapsed(t) > t->minutes * 60;
 }
 
+/* One more proposal; *more false when there is none, or no time for one that the store does not hold. */
+static int propose(struct tune *t, struct search *s, const struct past *past, bool *more, struct err *e)
+{
+    struct cand c;
+
+    if (out_of_time(t) && !(t->nitems < past->cap && past->rows[t->nitems].cand[0])) {
+        tune_report(t, "the time for searching (%.1f min) is used: %d of %d proposals made", t->minutes,
+                    t->nitems - t->nforced, search_budget(s));
+        *more = false;
+    } else if (!search_ask(s, &c)) {
+        *more = false;
+    } else if (!start(t, &c, past, e)) {
+        return -1;
+    }
+    return 0;
+}
+
+/* Asking and telling alternate one by one once the window is full, however many answers are there already: proposal n has
+ * seen the answers up to n - TUNE_LAG and no others, so a restart, which has all old answers at once, proposes the same. */
 static int proposals(struct tune *t, struct search *s, const struct past *past, struct err *e)
 {
-    bool more = true;
+    bool more = true, filling = true;
     int told = t->nforced;
 
     while (more || told < t->nitems) {
-        /* On the host's CPU a window is compiled and measured to its end before the next is opened. */
-        bool refill = more && (!t->target.is_host_cpu || told == t->nitems);
-        struct cand c;
+        int in_flight = t->nitems - told;
         if (tune_interrupted(t, e) != 0) return -1;
-        while (refill && more && t->nitems - told < TUNE_LAG) {
-            if (out_of_time(t) && !(t->nitems < past->cap && past->rows[t->nitems].cand[0])) {
-                tune_report(t, "the time for searching (%.1f min) is used: %d of %d proposals made", t->minutes,
-                            t->nitems - t->nforced, search_budget(s));
-                more = false;
-            } else if (!search_ask(s, &c)) {
-                more = false;
-            } else if (!start(t, &c, past, e)) {
-                return -1;
-            }
-        }
-        while (told < t->nitems && t->items[told]->done) {
+        /* On the host's CPU a window is compiled and measured to its end before the next is opened. */
+        if (t->target.is_host_cpu) filling = in_flight == 0 || (filling && in_flight < TUNE_LAG);
+        if (more && filling && in_flight < TUNE_LAG) {
+            if (propose(t, s, past, &more, e) != 0) return -1;
+        } else if (t->items[told]->done) {
             const struct tune_item *i = t->items[told++];
             search_tell(s, &i->cand, i->fate == FATE_OK, i->us);
+        } else if (step(t, told, e) != 0) {
+            return -1;
         }
-        if (told < t->nitems && !t->items[told]->done && step(t, told, e) != 0) return -1;
     }
     return 0;
 }
