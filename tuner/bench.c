@@ -83,12 +83,13 @@ static double now_s(void)
 
 /* ---- tensors ---- */
 
-/* Room for n tensors in one buffer, and their offsets. A failure here is the machine's: no candidate is to blame for the
- * harness's memory. */
+/* Room for n tensors in one buffer, and their offsets; an absent tensor (0 bytes) still gets an address inside. A failure
+ * here is the machine's: no candidate is to blame for the harness's memory. */
 static enum device_class place(struct bench *b, size_t bytes, struct device_buffer **buffer, size_t **offsets,
                                struct err *e)
 {
-    size_t stride = (bytes + STEP_BYTES - 1) / STEP_BYTES * STEP_BYTES + SLACK_BYTES, n = (size_t)b->nsets;
+    size_t steps = bytes > 0 ? (bytes + STEP_BYTES - 1) / STEP_BYTES : 1;
+    size_t stride = steps * STEP_BYTES + SLACK_BYTES, n = (size_t)b->nsets;
     struct err why = {0};
     enum device_class cls;
     *offsets = malloc(n * sizeof **offsets);
