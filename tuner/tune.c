@@ -13,9 +13,9 @@
 
 static json_t *run_settings(const struct tune *t)
 {
-    return json_pack("{s:s,s:i,s:f,s:I,s:o}", "strategy", t->o->strategy ? t->o->strategy : t->space.search.strategy,
-                     "evaluations", t->evaluations, "minutes", t->minutes, "seed", (json_int_t)t->seed, "target",
-                     target_to_json(&t->target));
+    return json_pack("{s:I,s:s,s:i,s:f,s:I,s:o}", "confirms_run", (json_int_t)t->confirms, "strategy",
+                     t->o->strategy ? t->o->strategy : t->space.search.strategy, "evaluations", t->evaluations,
+                     "minutes", t->minutes, "seed", (json_int_t)t->seed, "target", target_to_json(&t->target));
 }
 
 static int begin(struct tune *t, const char *key, int64_t space, int64_t environment, struct err *e)
@@ -34,8 +34,8 @@ out:
 }
 
 /* Finds the run to go on with, or begins one. A finished run with this key is confirmed again: the new run takes over its evaluations and
- * standings, and goes straight to fresh sessions. */
-static int open_run(struct tune *t, int64_t *previous, struct err *e)
+ * standings, and goes straight to fresh sessions. One that was cut off while it took them over goes on doing so. */
+static int open_run(struct tune *t, struct err *e)
 {
     char key[DIGEST_HEX], numbers[160], templates[DIGEST_HEX] = "";
     json_t *problem = problem_to_json(&t->space.problem);
@@ -43,7 +43,6 @@ static int open_run(struct tune *t, int64_t *previous, struct err *e)
     bool found;
     int rc;
 
-    *previous = 0;
     snprintf(numbers, sizeof numbers, "%llu %d", (unsigned long long)t->seed, t->evaluations);
     for (int i = 0; i < domain_templates(t->domain); i++) { /* a changed template is another run */
         char all[DIGEST_HEX];
@@ -57,11 +56,12 @@ static int open_run(struct tune *t, int64_t *previous, struct err *e)
     TRY(store_space(t->store, t->space.digest, t->space.name, t->space.text, problem, &space, e));
     TRY(store_run_find(t->store, key, &t->run, &found, e));
     if (found && !t->o->fresh && strcmp(t->run.state, "done") == 0) {
-        *previous = t->run.id;
+        t->confirms = t->run.id;
         TRY(begin(t, key, space, environment, e));
-        t->reconfirm = true;
     } else if (!found || t->o->fresh || strcmp(t->run.state, "failed") == 0) {
         TRY(begin(t, key, space, environment, e));
+    } else if (strcmp(t->run.state, "search") == 0) {
+        t->confirms = json_integer_value(json_object_get(t->run.settings, "confirms_run"));
     }
     t->elapsed_before = t->run.elapsed_s;
     rc = store_champion(t->store, t->track, &t->champion, &t->has_champion, e);
@@ -77,6 +77,7 @@ struct recall {
     struct tune_item *by_seq; /* allocated items, seq of the earlier run */
     const json_t *standings;
     int standing_seq;
+    bool own; /* this run goes on: all its evaluations count in the summary */
     struct err *e;
     int rc;
 };
@@ -94,6 +95,7 @@ static struct tune_item *adopt(struct tune *t, const struct store_evaluation *v,
         err_set(e, ERR_STORE, "a template has changed since this run was made; start anew with --fresh");
         return NULL;
     }
+    i->seq = v->seq;
     i->row = v->candidate;
     i->fate = v->fate;
     i->us = v->us;
@@ -121,6 +123,11 @@ static int take_standing(void *ctx, const struct store_evaluation *v)
     bool standing = champion || (!t->has_champion && v->seq == r->standing_seq);
     struct tune_item *i;
 
+    if (r->own) {
+        t->recalled++;
+        t->progress.fates[v->fate]++;
+        if (v->alias_of >= 0) t->progress.aliases++;
+    }
     if ((rank < 0 && !standing) || v->fate != FATE_OK || (champion && t->standing)) return 0;
     i = adopt(t, v, r->e);
     if (!i) {
@@ -134,11 +141,25 @@ static int take_standing(void *ctx, const struct store_evaluation *v)
     return 0;
 }
 
-/* Fills standing and standings from run `id`, whose race is over. *usable: the standing champion was among its evaluations. */
+/* Items that turned out to be of no use would give the search's proposals other numbers. */
+static void forget_items(struct tune *t)
+{
+    for (int i = 0; i < t->nitems; i++) {
+        tune_item_free(t->items[i]);
+        free(t->items[i]);
+    }
+    t->nitems = t->nstandings = t->recalled = t->progress.aliases = 0;
+    memset(t->progress.fates, 0, sizeof t->progress.fates);
+    t->standing = NULL;
+    memset(t->standings, 0, sizeof t->standings);
+}
+
+/* Fills standing and standings from run `id`, whose race is over. *usable: they can go to confirmation, which needs the standing champion
+ * among that run's evaluations, or the default that stood, if one did; otherwise nothing is filled. */
 static int recall_standings(struct tune *t, int64_t id, bool *usable, struct err *e)
 {
     struct store_run run = {0};
-    struct recall r = {.t = t, .standing_seq = -1, .e = e};
+    struct recall r = {.t = t, .standing_seq = -1, .own = id == t->run.id, .e = e};
     int kept = 0, rc;
 
     TRY(store_run_get(t->store, id, &run, e));
@@ -150,7 +171,11 @@ static int recall_standings(struct tune *t, int64_t id, bool *usable, struct err
     for (int i = 0; i < TUNE_RACE_KEEP; i++)
         if (t->standings[i]) t->standings[kept++] = t->standings[i];
     t->nstandings = kept;
-    *usable = t->standing != NULL && (kept > 0 || !t->has_champion);
+    if (t->standing)
+        *usable = kept > 0 || !t->has_champion;
+    else
+        *usable = kept > 0 && !t->has_champion && r.standing_seq < 0;
+    if (!*usable) forget_items(t);
 out:
     store_run_free(&run);
     return rc;
@@ -176,6 +201,19 @@ static json_t *standings_json(const struct tune *t)
     return list;
 }
 
+int tune_to_confirm(struct tune *t, struct err *e)
+{
+    json_t *summary = json_pack("{s:o}", "standings", standings_json(t));
+    int rc;
+
+    if (!summary) return err_nomem(e);
+    if (t->standing) json_object_set_new(summary, "standing", json_integer(t->standing->seq));
+    if (t->confirms) json_object_set_new(summary, "confirms_run", json_integer(t->confirms));
+    rc = store_run_state(t->store, t->run.id, "confirm", 0, summary, e);
+    json_decref(summary);
+    return rc;
+}
+
 static json_t *champion_json(struct tune *t, struct err *e)
 {
     struct store_champion c = {0};
@@ -187,10 +225,11 @@ static json_t *champion_json(struct tune *t, struct err *e)
     j = json_pack("{s:s,s:s,s:s,s:s,s:O?,s:O?}", "name", c.version.name, "since", c.at, "action", c.action, "note",
                   c.note, "params", c.version.params, "facts", c.version.source_facts);
     store_champion_free(&c);
+    if (!j) err_nomem(e);
     return j;
 }
 
-static json_t *summary(struct tune *t, int64_t previous, struct err *e)
+static json_t *summary(struct tune *t, struct err *e)
 {
     json_t *champion = champion_json(t, e);
     json_t *out;
@@ -201,15 +240,16 @@ static json_t *summary(struct tune *t, int64_t previous, struct err *e)
     target_text(&t->target, device, sizeof device);
     out = json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:i,s:i,s:i,s:o,s:o,s:O,s:o}", "run", (json_int_t)t->run.id,
                     "space", t->space.name, "problem", problem, "device", device, "device_name", t->target.name,
-                    "track", t->track, "strategy", t->strategy, "seed", (json_int_t)t->seed, "proposals", t->nitems,
-                    "aliases", t->progress.aliases, "compiled", farm_compiled(t->farm), "fates", fates_json(t),
-                    "standings", standings_json(t), "trials", t->trials, "champion", champion);
+                    "track", t->track, "strategy", t->strategy, "seed", (json_int_t)t->seed, "proposals",
+                    t->recalled > 0 ? t->recalled : t->nitems, "aliases", t->progress.aliases, "compiled",
+                    farm_compiled(t->farm), "fates", fates_json(t), "standings", standings_json(t), "trials", t->trials,
+                    "champion", champion);
     if (!out) {
         err_nomem(e);
         return NULL;
     }
     if (t->standing) json_object_set_new(out, "standing", json_integer(t->standing->seq));
-    if (previous) json_object_set_new(out, "confirms_run", json_integer(previous));
+    if (t->confirms) json_object_set_new(out, "confirms_run", json_integer(t->confirms));
     json_object_set_new(out, "seconds",
                         json_pack("{s:f,s:f,s:f,s:f}", "elapsed", tune_elapsed(t), "compile_summed",
                                   farm_seconds(t->farm), "check_and_measure", t->measure_s, "device_idle",
@@ -225,17 +265,39 @@ static int search_and_race(struct tune *t, struct err *e)
 
     if (strcmp(t->run.state, "confirm") == 0) {
         if (recall_standings(t, t->run.id, &usable, e) != 0) return -1;
+        t->confirms = json_integer_value(json_object_get(t->run.summary, "confirms_run"));
         if (usable) return 0;
+        t->confirms = 0;
     }
     if (tune_search(t, e) != 0) return -1;
     if (store_run_state(t->store, t->run.id, "race", 0, NULL, e) != 0) return -1;
     return tune_race(t, e);
 }
 
-/* The evaluations of the run that is confirmed again belong to the new run as well, so that it stands by itself. */
-static int take_over(struct tune *t, struct err *e)
+struct kept {
+    const struct tune *t;
+    int n;
+    bool same;
+};
+
+static int compare_kept(void *ctx, const struct store_evaluation *v)
 {
-    for (int i = 0; i < t->nitems; i++) {
+    struct kept *k = ctx;
+
+    k->same = k->same && v->seq == k->n && v->seq < k->t->nitems && strcmp(v->cand, k->t->items[v->seq]->id) == 0;
+    k->n++;
+    return 0;
+}
+
+/* The evaluations of the run that is confirmed again belong to the new run as well, so that it stands by itself. Those that it has
+ * already, because it was cut off here, must be the same; where the champion has changed since they may not be, and *usable is false. */
+static int take_over(struct tune *t, bool *usable, struct err *e)
+{
+    struct kept kept = {.t = t, .same = true};
+
+    if (store_evaluations(t->store, t->run.id, compare_kept, &kept, e) != 0) return -1;
+    *usable = kept.same;
+    for (int i = kept.n; i < t->nitems && kept.same; i++) {
         struct tune_item *x = t->items[i];
         struct store_evaluation v = {.run = t->run.id,
                                      .candidate = x->row,
@@ -247,44 +309,60 @@ static int take_over(struct tune *t, struct err *e)
         memcpy(v.cand, x->id, sizeof v.cand);
         if (tune_prepare(t, x, e) != 0) return -1;
         memcpy(v.binary, x->job.key, sizeof v.binary);
-        x->seq = i;
         if (store_evaluation_put(t->store, &v, e) != 0) return -1;
     }
-    return 0;
+    if (!kept.same) {
+        forget_items(t);
+        return 0;
+    }
+    for (int i = 0; i < t->nitems; i++)
+        t->items[i]->seq = i;
+    return tune_to_confirm(t, e);
 }
 
-static int stages(struct tune *t, int64_t previous, struct err *e)
+static int stages(struct tune *t, struct err *e)
 {
     bool usable = false;
 
-    if (previous) {
-        if (recall_standings(t, previous, &usable, e) != 0) return -1;
-        if (usable) {
+    if (t->confirms) {
+        if (recall_standings(t, t->confirms, &usable, e) != 0 || (usable && take_over(t, &usable, e) != 0)) return -1;
+        if (usable)
             tune_report(t, "run %lld is done: its best challenger meets the standing champion again, in fresh sessions",
-                        (long long)previous);
-            if (take_over(t, e) != 0) return -1;
-        } else {
-            t->reconfirm = false;
-        }
+                        (long long)t->confirms);
+        else
+            t->confirms = 0;
     }
     if (!usable && search_and_race(t, e) != 0) return -1;
     return tune_confirm(t, e);
 }
 
+/* A name that is taken is better refused before the search than after it. */
+static int name_is_free(struct tune *t, struct err *e)
+{
+    struct store_version v = {0};
+    bool found, taken;
+
+    if (!t->o->as || t->o->no_promote) return 0;
+    if (store_version_find(t->store, t->track, t->o->as, &v, &found, e) != 0) return -1;
+    taken = found && strcmp(v.name, t->o->as) == 0;
+    if (found) store_version_free(&v);
+    return taken ? err_set(e, ERR_USAGE, "a version is called %s already; choose another name for --as", t->o->as) : 0;
+}
+
 int tune_run(const struct tune_options *o, json_t **out, struct err *e)
 {
     struct tune *t = calloc(1, sizeof *t);
-    int64_t previous;
     bool begun = false;
     int rc;
 
     *out = NULL;
     if (!t) return err_nomem(e);
     TRY(tune_open(t, o, true, e));
-    TRY(open_run(t, &previous, e));
+    TRY(name_is_free(t, e));
+    TRY(open_run(t, e));
     begun = true;
-    TRY(stages(t, previous, e));
-    *out = summary(t, previous, e);
+    TRY(stages(t, e));
+    *out = summary(t, e);
     rc = *out ? store_run_state(t->store, t->run.id, "done", worker_now() - t->started, *out, e) : -1;
     if (rc == 0) begun = false;
 out:
@@ -302,7 +380,7 @@ int tune_eval(const struct tune_options *o, const char *tmpl, const char *set, b
 {
     struct tune *t = calloc(1, sizeof *t);
     struct tune_item *i;
-    struct buf text = {0}, ptx = {0};
+    struct buf text = {0};
     double values[64];
     struct cand c;
     int got = 0, rc;
@@ -342,7 +420,6 @@ int tune_eval(const struct tune_options *o, const char *tmpl, const char *set, b
     }
 out:
     buf_free(&text);
-    buf_free(&ptx);
     tune_close(t);
     free(t);
     return rc;

@@ -264,7 +264,7 @@ static int conclude(struct tune *t, const struct confirm *c, struct err *e)
 int tune_confirm(struct tune *t, struct err *e)
 {
     struct confirm c = {.n = 0};
-    int most = t->reconfirm || t->target.is_host_cpu ? 1 : TUNE_FINALISTS;
+    int most = t->confirms || t->target.is_host_cpu ? 1 : TUNE_FINALISTS;
     int rc;
 
     t->progress.phase = TUNE_CHECK;

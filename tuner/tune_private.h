@@ -63,9 +63,11 @@ struct tune {
     double minutes, started, elapsed_before;
     struct tune_item **items; /* by seq */
     int nitems, items_cap, nforced;
+    int recalled;               /* evaluations of this run that are in the store alone: its search was over */
     struct tune_item *standing; /* arm A: champion or default; in items */
     struct store_champion champion;
-    bool has_champion, reconfirm;
+    bool has_champion;
+    int64_t confirms;                            /* the finished run that is confirmed again, 0: none */
     struct tune_item *standings[TUNE_RACE_KEEP]; /* race's best, standing arm left out */
     int nstandings;
     json_t *trials; /* of the summary */
@@ -85,6 +87,10 @@ void tune_report(struct tune *t, const char *fmt, ...) __attribute__((format(pri
 void tune_tick(struct tune *t);
 /* ERR_INTERRUPTED when a signal has arrived. */
 int tune_interrupted(struct tune *t, struct err *e);
+
+/* ---- tune.c ---- */
+/* The run's state becomes "confirm"; its standings, and who stood, are kept so that a restart goes on there. */
+int tune_to_confirm(struct tune *t, struct err *e);
 
 /* ---- tune_item.c: one candidate ---- */
 struct tune_item *tune_item_new(struct tune *t, const struct cand *c, struct err *e); /* appended to items */

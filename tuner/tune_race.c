@@ -97,24 +97,14 @@ static int run_race(struct tune *t, struct race *r, struct tune_item **items, do
     return put_block(t, &b, e);
 }
 
-/* The standings of a race that is over, as the run's summary keeps them. */
-static int keep_standings(struct tune *t, struct race *r, struct tune_item **items, struct err *e)
+/* The best of a race that is over, the standing arm left out. */
+static void take_standings(struct tune *t, struct race *r, struct tune_item **items)
 {
-    int order[MAX_FIELD], n = race_standings(r, order, NULL, MAX_FIELD), rc;
-    json_t *list = json_array();
-    json_t *summary;
+    int order[MAX_FIELD], n = race_standings(r, order, NULL, MAX_FIELD);
 
     t->nstandings = 0;
-    for (int i = 0; i < n && t->nstandings < TUNE_RACE_KEEP; i++) {
-        if (items[order[i]] == t->standing) continue;
-        t->standings[t->nstandings++] = items[order[i]];
-        json_array_append_new(list, json_integer(items[order[i]]->seq));
-    }
-    summary = json_pack("{s:o}", "standings", list);
-    if (!summary) return err_nomem(e);
-    rc = store_run_state(t->store, t->run.id, "confirm", 0, summary, e);
-    json_decref(summary);
-    return rc;
+    for (int i = 0; i < n && t->nstandings < TUNE_RACE_KEEP; i++)
+        if (items[order[i]] != t->standing) t->standings[t->nstandings++] = items[order[i]];
 }
 
 int tune_race(struct tune *t, struct err *e)
@@ -139,7 +129,8 @@ int tune_race(struct tune *t, struct err *e)
     TRY(race_open(&r, n, TUNE_RACE_KEEP, standing, &rng, e));
     TRY(tune_device_fresh(t, e));
     TRY(run_race(t, r, items, t->minutes * 60 / 4, e));
-    rc = keep_standings(t, r, items, e);
+    take_standings(t, r, items);
+    rc = tune_to_confirm(t, e);
 out:
     race_close(r);
     return rc;
