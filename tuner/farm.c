@@ -113,8 +113,7 @@ static void on_done(void *ctx, struct worker *w, enum worker_outcome outcome, co
     dispatch(f);
 }
 
-/* Gives queued jobs to free workers. A dead worker is replaced here, never inside its own callback's loop turn: worker_stop of an ended
- * worker only closes handles. */
+/* Gives queued jobs to free workers. A dead or dying worker is replaced here; this runs inside callbacks, where worker_stop does not wait. */
 static void dispatch(struct farm *f)
 {
     for (int i = 0; i < f->nslots && f->first && f->failed.code == ERR_OK; i++) {

@@ -1,10 +1,11 @@
 /* One uv loop holds all children. A worker's life: spawned - idle - busy (a request in flight, the timer runs) - idle ... - ended.
  * However it ends, exit_cb is the one place where an unanswered request is finished, so that the last words are complete. A child that
  * does not end after SIGKILL is given up by the timer (UNKILLABLE). Handles are closed when the worker is stopped; its memory goes with
- * the last close callback. */
+ * the last close callback. uv_run does not nest: worker_stop waits for the end only when no callback is running; inside one it leaves
+ * the rest to exit_cb. */
 #include "worker.h"
 
-#include <errno.h>
+#include <assert.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #define WORDS_MAX 65536u
 #define TERM_WAIT_MS 500
 #define KILL_WAIT_MS 10000
+#define DRAIN_READS 4096 /* of 4 KiB, after the end: what escaped its process group may print for ever */
 
 struct worker_loop {
     uv_loop_t uv;
@@ -25,6 +27,7 @@ struct worker_loop {
     uv_timer_t wake;
     char exe[4096];
     int signals;
+    bool turning;         /* a callback is running */
     struct worker *first; /* all children, for the second signal and the end */
 };
 
@@ -38,6 +41,8 @@ struct worker {
     uv_timer_t timer;
     int open; /* handles not yet closed */
     bool ended, hung, stopping;
+    bool closed;  /* it has closed its end of the wire: it is leaving */
+    bool release; /* stopped inside a callback: handles are closed when it has ended */
     enum ladder ladder;
     struct wire_decoder in;
     struct buf words;
@@ -95,15 +100,27 @@ int worker_loop_open(struct worker_loop **out, struct err *e)
     return 0;
 }
 
+static void turn(struct worker_loop *l, uv_run_mode mode)
+{
+    assert(!l->turning);
+    l->turning = true;
+    uv_run(&l->uv, mode);
+    l->turning = false;
+}
+
 void worker_loop_close(struct worker_loop *l)
 {
     if (!l) return;
-    while (l->first)
-        worker_stop(l->first);
+    while (l->first) {
+        if (l->first->stopping)
+            turn(l, UV_RUN_ONCE);
+        else
+            worker_stop(l->first);
+    }
     uv_close((uv_handle_t *)&l->sigint, NULL);
     uv_close((uv_handle_t *)&l->sigterm, NULL);
     uv_close((uv_handle_t *)&l->wake, NULL);
-    uv_run(&l->uv, UV_RUN_DEFAULT);
+    turn(l, UV_RUN_DEFAULT);
     uv_loop_close(&l->uv);
     free(l);
 }
@@ -123,10 +140,10 @@ void worker_pump(struct worker_loop *l, double wait_s)
     if (wait_s > 0) {
         uv_update_time(&l->uv);
         uv_timer_start(&l->wake, on_wake, (uint64_t)(wait_s * 1000) + 1, 0);
-        uv_run(&l->uv, UV_RUN_ONCE);
+        turn(l, UV_RUN_ONCE);
         uv_timer_stop(&l->wake);
     } else {
-        uv_run(&l->uv, UV_RUN_NOWAIT);
+        turn(l, UV_RUN_NOWAIT);
     }
 }
 
@@ -144,12 +161,13 @@ static void finish(struct worker *w, enum worker_outcome outcome, const json_t *
 }
 
 static void climb(struct worker *w);
+static void close_all(struct worker *w);
 
 static void on_timer(uv_timer_t *h)
 {
     struct worker *w = h->data;
 
-    if (w->ladder == LADDER_NONE) w->hung = w->done != NULL;
+    if (w->ladder == LADDER_NONE) w->hung = w->done != NULL && !w->closed;
     climb(w);
 }
 
@@ -160,6 +178,7 @@ static void climb(struct worker *w)
     w->ladder++;
     if (w->ladder == LADDER_GIVEN_UP) {
         finish(w, WORKER_UNKILLABLE, NULL);
+        if (w->release) close_all(w);
         return;
     }
     kill(-w->process.pid, w->ladder == LADDER_TERM ? SIGTERM : SIGKILL);
@@ -167,11 +186,22 @@ static void climb(struct worker *w)
     uv_timer_start(&w->timer, on_timer, w->ladder == LADDER_TERM ? TERM_WAIT_MS : KILL_WAIT_MS, 0);
 }
 
+/* Words go into JSON and onto terminals: what is no printable ASCII becomes '?'. */
 static void keep_words(struct worker *w, const char *text, size_t n)
 {
+    char clean[256];
+
     w->printed += n;
-    if (w->words.n + n > WORDS_MAX) n = WORDS_MAX - w->words.n;
-    buf_add(&w->words, text, n);
+    while (n > 0 && w->words.n < WORDS_MAX) {
+        size_t some = n < sizeof clean ? n : sizeof clean;
+        if (some > WORDS_MAX - w->words.n) some = WORDS_MAX - w->words.n;
+        for (size_t i = 0; i < some; i++)
+            clean[i] = (text[i] >= ' ' && text[i] <= '~') || text[i] == '\n' || text[i] == '\t' ? text[i] : '?';
+        buf_add(&w->words, clean, some);
+        if (w->words.failed) return;
+        text += some;
+        n -= some;
+    }
 }
 
 static void arm(struct worker *w)
@@ -204,26 +234,32 @@ static int take_messages(struct worker *w)
     }
 }
 
-static void on_end(uv_process_t *p, int64_t status, int signal_number)
+/* Takes what is left in the pipes: its last words, and maybe its answer. */
+static void drain(struct worker *w)
 {
-    struct worker *w = p->data;
-    char text[96];
-
-    /* What it said last, its answer included, may still be in the pipes. */
-    w->ended = true;
     for (int i = 0; i < 3; i++) {
         uv_os_fd_t fd;
         char chunk[4096];
         ssize_t n;
         if (uv_fileno((uv_handle_t *)&w->pipe[i], &fd) != 0) continue;
-        while ((n = read(fd, chunk, sizeof chunk)) > 0) {
+        for (int k = 0; k < DRAIN_READS && (n = read(fd, chunk, sizeof chunk)) > 0; k++) {
             if (i == 2)
                 wire_feed(&w->in, chunk, (size_t)n);
             else
                 keep_words(w, chunk, (size_t)n);
         }
     }
-    take_messages(w);
+}
+
+static void on_end(uv_process_t *p, int64_t status, int signal_number)
+{
+    struct worker *w = p->data;
+    char text[96];
+
+    w->ended = true;
+    kill(-w->process.pid, SIGKILL); /* what it may have started itself, before its pipes are emptied */
+    drain(w);
+    if (w->ladder == LADDER_NONE) take_messages(w);
     if (signal_number)
         snprintf(text, sizeof text, "%sworker ended by signal %d (%s)", w->words.n ? "\n" : "", signal_number,
                  strsignal(signal_number));
@@ -231,8 +267,8 @@ static void on_end(uv_process_t *p, int64_t status, int signal_number)
         snprintf(text, sizeof text, "%sworker ended with exit code %d", w->words.n ? "\n" : "", (int)status);
     buf_puts(&w->words, text);
     uv_timer_stop(&w->timer);
-    kill(-w->process.pid, SIGKILL); /* what it may have started itself */
     finish(w, w->hung ? WORKER_HUNG : WORKER_DIED, NULL);
+    if (w->release) close_all(w);
 }
 
 /* ---- pipes ---- */
@@ -260,6 +296,7 @@ static void on_message(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
 
     if (n < 0) { /* it closed its end: it is leaving, or is to be made to */
         uv_read_stop(s);
+        w->closed = true;
         if (!w->ended && w->ladder == LADDER_NONE) {
             uv_update_time(&w->loop->uv);
             uv_timer_start(&w->timer, on_timer, TERM_WAIT_MS * 4, 0);
@@ -397,14 +434,18 @@ void worker_stop(struct worker *w)
         uv_update_time(&w->loop->uv);
         uv_timer_start(&w->timer, on_timer, w->done ? 0 : TERM_WAIT_MS * 6, 0);
     }
+    if (w->loop->turning && !w->ended && w->ladder != LADDER_GIVEN_UP) {
+        w->release = true;
+        return;
+    }
     while (!w->ended && w->ladder != LADDER_GIVEN_UP)
-        uv_run(&w->loop->uv, UV_RUN_ONCE);
+        turn(w->loop, UV_RUN_ONCE);
     close_all(w);
 }
 
 bool worker_alive(const struct worker *w)
 {
-    return !w->ended && w->ladder == LADDER_NONE;
+    return !w->ended && !w->closed && w->ladder == LADDER_NONE;
 }
 
 bool worker_busy(const struct worker *w)
@@ -495,7 +536,7 @@ enum worker_outcome worker_call_take(struct worker *w, json_t *request, double d
     w->progress_ctx = ctx;
     if (worker_request_take(w, request, deadline_s, on_call_done, &c, NULL) != 0) return WORKER_DIED;
     while (!c.done)
-        uv_run(&w->loop->uv, UV_RUN_ONCE);
+        turn(w->loop, UV_RUN_ONCE);
     *reply = c.reply;
     return c.outcome;
 }

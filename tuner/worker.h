@@ -35,7 +35,8 @@ enum worker_outcome {
 
 /* cache: folder of binaries; the worker's compilers keep their own caches under it. NULL: for questions that need none. */
 int worker_spawn(struct worker_loop *l, const char *cache, struct worker **out, struct err *e);
-/* Ends it politely, then by force. Frees it; NULL is allowed. */
+/* Ends it politely, then by force. Frees it; NULL is allowed. Waits for the end, but inside a callback of the loop, where the end is
+ * taken care of later; an unanswered request is then answered later too. */
 void worker_stop(struct worker *w);
 bool worker_alive(const struct worker *w);
 bool worker_busy(const struct worker *w);
