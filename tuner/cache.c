@@ -1,3 +1,4 @@
+/* KEY.json is written last and names the image's digest: without it, or when they disagree, there is no entry. */
 #include "cache.h"
 
 #include <errno.h>
@@ -50,11 +51,13 @@ void cache_key(char key[DIGEST_HEX], const struct target *t, const char *source,
 int cache_put_source(const char *dir, const char *key, const char *source, struct err *e)
 {
     char path[PATH_MAX];
-    struct stat st;
+    struct buf kept = {0};
+    bool same;
 
     if (make_folder(dir, key, e) != 0 || path_of(path, dir, key, "src", e) != 0) return -1;
-    if (stat(path, &st) == 0 && (size_t)st.st_size == strlen(source)) return 0;
-    return buf_write_file(path, source, strlen(source), e);
+    same = buf_read_file(&kept, path, FILE_MAX, ERR_STORE, NULL) == 0 && strcmp(buf_text(&kept), source) == 0;
+    buf_free(&kept);
+    return same ? 0 : buf_write_file(path, source, strlen(source), e);
 }
 
 int cache_source(const char *dir, const char *key, struct buf *out, struct err *e)
@@ -78,12 +81,8 @@ int cache_put(const char *dir, const char *key, struct device_binary *b, struct 
         TRY(path_of(path, dir, key, "ptx", e));
         TRY(buf_write_file(path, b->ptx.p, b->ptx.n, e));
     }
-    meta = json_pack("{s:s,s:s,s:s%,s:o}", "image", image, "code", b->code_digest, "log", buf_text(&b->log), b->log.n,
-                     "resources", device_resources_to_json(&b->res));
-    if (!meta) { /* a log that is no UTF-8 */
-        meta = json_pack("{s:s,s:s,s:s,s:o}", "image", image, "code", b->code_digest, "log", "(not text)", "resources",
-                         device_resources_to_json(&b->res));
-    }
+    meta = json_pack("{s:s,s:s,s:o,s:o}", "image", image, "code", b->code_digest, "log",
+                     device_text_to_json(buf_text(&b->log), b->log.n), "resources", device_resources_to_json(&b->res));
     text = meta ? json_dumps(meta, JSON_INDENT(1) | JSON_SORT_KEYS) : NULL;
     if (!text) {
         rc = err_nomem(e);

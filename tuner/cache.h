@@ -1,7 +1,7 @@
 /* cache.h - binaries on disk, by content: the key is a digest of source, options, compiler and architecture.
  *
  * Files of a key lie in one folder of the cache: KEY.src, KEY.bin, KEY.ptx (where there is one), KEY.json, written last: it names the
- * digests of the others. An entry whose bytes do not match is treated as absent and made again. Concurrent writers of one key write
+ * digest of KEY.bin. An entry whose bytes do not match is treated as absent and made again. Concurrent writers of one key write
  * the same bytes; each file appears by rename. Binaries never travel through a pipe. */
 #ifndef CACHE_H
 #define CACHE_H

@@ -1,6 +1,7 @@
 /* The parts of device.h that are the same for every driver. */
 #include "device.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 const struct device_driver *device_driver_named(const char *name)
@@ -53,4 +54,17 @@ int device_resources_from_json(struct device_resources *r, const json_t *j, stru
     MEMBERS(GET)
 #undef GET
     return 0;
+}
+
+json_t *device_text_to_json(const char *text, size_t n)
+{
+    json_t *j = memchr(text, '\0', n) ? NULL : json_stringn(text, n);
+    char *clean;
+
+    if (j || !(clean = malloc(n + 1))) return j;
+    for (size_t i = 0; i < n; i++)
+        clean[i] = text[i] == '\0' || (unsigned char)text[i] > 0x7f ? '?' : text[i];
+    j = json_stringn(clean, n);
+    free(clean);
+    return j;
 }

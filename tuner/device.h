@@ -116,6 +116,9 @@ const struct device_driver *device_driver_named(const char *name); /* or NULL */
 struct device_binary;
 void device_binary_free(struct device_binary *b);
 json_t *device_resources_to_json(const struct device_resources *r);
+/* What a compiler or a driver said, as a JSON string: where its n bytes are no UTF-8, each outside ASCII becomes '?', NUL too. New
+ * reference, NULL when out of memory. */
+json_t *device_text_to_json(const char *text, size_t n);
 int device_resources_from_json(struct device_resources *r, const json_t *j, struct err *e);
 
 #endif

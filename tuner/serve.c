@@ -62,7 +62,8 @@ static void answer_take(json_t *j)
 
 static json_t *error_answer(const struct err *e)
 {
-    return json_pack("{s:{s:i,s:s}}", "error", "code", (int)e->code, "text", e->text);
+    return json_pack("{s:{s:i,s:o}}", "error", "code", (int)e->code, "text",
+                     device_text_to_json(e->text, strlen(e->text)));
 }
 
 static void answer_fate(enum fate f, const char *text, json_t *more)
@@ -70,7 +71,7 @@ static void answer_fate(enum fate f, const char *text, json_t *more)
     json_t *j = more ? more : json_object();
 
     json_object_set_new(j, "fate", json_string(fate_name(f)));
-    json_object_set_new(j, "text", json_string(text));
+    json_object_set_new(j, "text", device_text_to_json(text, strlen(text)));
     answer_take(j);
 }
 
@@ -84,7 +85,7 @@ static void answer_class(enum device_class c, enum fate refused, const struct er
         j = error_answer(e);
     } else {
         json_object_set_new(j, "fate", json_string(fate_name(c == DEVICE_STICKY ? FATE_CRASH : refused)));
-        json_object_set_new(j, "text", json_string(e->text));
+        json_object_set_new(j, "text", device_text_to_json(e->text, strlen(e->text)));
     }
     if (c != DEVICE_FATE) json_object_set_new(j, "leave", json_true());
     answer_take(j);
@@ -176,11 +177,10 @@ out:
     if (c == DEVICE_LOST || c == DEVICE_STICKY) {
         answer_take(error_answer(&e));
     } else {
-        reply = json_pack("{s:s,s:s,s:s,s:o}", "fate", fate_name(c == DEVICE_OK ? FATE_OK : FATE_COMPILE), "text",
-                          c == DEVICE_OK ? "" : e.text, "code", b.code_digest, "resources",
-                          device_resources_to_json(&b.res));
-        if (json_object_set_new(reply, "log", json_stringn(buf_text(&b.log), b.log.n)) != 0)
-            json_object_set_new(reply, "log", json_string("(the compiler's log is no UTF-8 text)"));
+        const char *text = c == DEVICE_OK ? "" : e.text; /* compilers quote sources: any bytes */
+        reply = json_pack("{s:s,s:o,s:s,s:o,s:o}", "fate", fate_name(c == DEVICE_OK ? FATE_OK : FATE_COMPILE), "text",
+                          device_text_to_json(text, strlen(text)), "code", b.code_digest, "resources",
+                          device_resources_to_json(&b.res), "log", device_text_to_json(buf_text(&b.log), b.log.n));
         answer_take(reply);
     }
     device_binary_free(&b);
@@ -397,6 +397,7 @@ static void do_evaluate(struct serve *s, const json_t *r)
     }
     progress(NULL, "canary");
     if (s->driver->canary(s->device, &(struct err){0}) != DEVICE_OK) {
+        e = (struct err){0};
         err_set(&e, ERR_DEVICE, "the device context did not survive this kernel (canary failed)");
         answer_class(DEVICE_STICKY, FATE_CRASH, &e, reply);
     }
