@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Questions that the fault tests ask a store: store.py fates|champion|proofs|check STORE."""
+"""Questions that the fault tests ask a store: store.py fates|champion|proofs|check STORE, or count STORE TABLE."""
 import json
 import sqlite3
 import sys
@@ -64,6 +64,8 @@ def main():
             print(fault, fate)
     elif question == 'champion':
         print(champion(db))
+    elif question == 'count':
+        print(db.execute(f'SELECT count(*) FROM {sys.argv[3]}').fetchone()[0])
     elif question == 'check':
         said = broken(db)
         print('\n'.join(said) or 'sound')
