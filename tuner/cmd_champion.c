@@ -54,19 +54,25 @@ static const char *text(const json_t *row, const char *name)
     return s ? s : "";
 }
 
-static void print_rows(const json_t *rows)
+/* The row of one action; --json: the same row. */
+static void print_row(const json_t *r)
 {
-    if (json_array_size(rows) == 0) printf("no champion yet; `fatune run SPACE` makes one\n");
-    for (size_t i = 0; i < json_array_size(rows); i++) {
-        const json_t *r = json_array_get(rows, i);
-        const char *kernel = json_string_value(json_object_get(json_object_get(r, "facts"), "text"));
-        printf("%-8s %-8s %-20s %-14s %.12s  %s\n         %s\n", text(r, "name"), text(r, "action"), text(r, "at"),
-               text(r, "space"), text(r, "track"), text(r, "device"), kernel ? kernel : "");
-        if (*text(r, "note")) printf("         %s\n", text(r, "note"));
-    }
+    const char *kernel = json_string_value(json_object_get(json_object_get(r, "facts"), "text"));
+
+    printf("%-8s %-8s %.19sZ  track %.12s  %s on %s\n         %s\n", text(r, "name"), text(r, "action"), text(r, "at"),
+           text(r, "track"), text(r, "space"), text(r, "device"), kernel ? kernel : "");
+    if (*text(r, "note")) printf("         %s\n", text(r, "note"));
 }
 
-/* The one track that a prefix (or nothing) names. */
+static void print_rows(const json_t *rows, const char *prefix)
+{
+    if (json_array_size(rows) == 0)
+        printf("no champion%s%s; `fatune run SPACE` makes one\n", prefix ? " in track " : "", prefix ? prefix : "");
+    for (size_t i = 0; i < json_array_size(rows); i++)
+        print_row(json_array_get(rows, i));
+}
+
+/* The one track with a champion that a prefix (or nothing) names. */
 static int only_track(struct listing *l, char track[65])
 {
     int n = 0;
@@ -76,25 +82,48 @@ static int only_track(struct listing *l, char track[65])
     for (size_t i = 0; i < json_array_size(l->rows); i++, n++)
         snprintf(track, 65, "%s", text(json_array_get(l->rows, i), "track"));
     if (n == 1) return 0;
-    return err_set(l->e, ERR_USAGE,
-                   n == 0 ? "no champion stands there"
-                          : "champions stand in several tracks: name one with --track (`fatune champion list`)");
+    if (n > 1)
+        return err_set(l->e, ERR_USAGE,
+                       "champions stand in %d tracks: name one with --track (`fatune champion list` shows them)", n);
+    return err_set(l->e, ERR_USAGE, "no champion stands%s%s, so there is none to revoke; `fatune champion list`",
+                   l->prefix ? " in track " : "", l->prefix ? l->prefix : "");
 }
 
-static int revoke(const char *path, struct listing *l, const char *why, struct err *e)
+/* *out: {"revoked": name, "champion": who stands now, or null}. */
+static int revoke(const char *path, struct listing *l, const char *why, json_t **out, struct err *e)
 {
     char track[65];
     struct store *s = NULL;
+    struct store_champion now = {0};
+    bool found = false;
     int rc = only_track(l, track);
 
     store_close(l->store);
     l->store = NULL;
     if (rc != 0) return -1;
     TRY(store_open(&s, path, STORE_WRITE, e));
-    rc = store_champion_revoke(s, track, why, e);
+    TRY(store_champion_revoke(s, track, why, e));
+    TRY(store_champion(s, track, &now, &found, e));
+    *out = json_pack("{s:s,s:o}", "revoked", text(json_array_get(l->rows, 0), "name"), "champion",
+                     found ? champion_json(&now) : json_null());
+    if (!*out) rc = err_nomem(e);
 out:
+    if (found) store_champion_free(&now);
     store_close(s);
     return rc;
+}
+
+static void print_revoked(const json_t *j)
+{
+    const json_t *now = json_object_get(j, "champion");
+
+    printf("%s is revoked; ", text(j, "revoked"));
+    if (json_is_object(now)) {
+        printf("who stands now:\n");
+        print_row(now);
+    } else {
+        printf("no champion stands in this track now\n");
+    }
 }
 
 static int exec(const struct command *self, int argc, char **argv)
@@ -102,6 +131,7 @@ static int exec(const struct command *self, int argc, char **argv)
     struct command_operands operands;
     struct err e = {0};
     struct listing l = {.e = &e};
+    json_t *revoked = NULL;
     const char *store = NULL, *why = "by hand";
     bool json = false;
     int rc;
@@ -117,6 +147,11 @@ static int exec(const struct command *self, int argc, char **argv)
     if (rc > 0) return 0;
     if (rc < 0) return command_fail(&e, json);
     action = operands.n ? operands.text[0] : "list";
+    if (strcmp(action, "list") != 0 && strcmp(action, "show") != 0 && strcmp(action, "history") != 0 &&
+        strcmp(action, "revoke") != 0) {
+        err_set(&e, ERR_USAGE, "champion knows list, show, history and revoke, not '%s'", action);
+        return command_fail(&e, json);
+    }
     l.rows = json_array();
     rc = store_open(&l.store, paths_store(store), STORE_READ, &e);
     if (rc == 0 && (strcmp(action, "list") == 0 || strcmp(action, "show") == 0)) {
@@ -124,27 +159,25 @@ static int exec(const struct command *self, int argc, char **argv)
         if (rc == 0) rc = l.rc;
     } else if (rc == 0 && strcmp(action, "history") == 0) {
         rc = store_champion_history(l.store, NULL, add_history, &l, &e);
-    } else if (rc == 0 && strcmp(action, "revoke") == 0) {
-        rc = revoke(paths_store(store), &l, why, &e);
-        if (rc == 0 && !json) printf("revoked; `fatune champion list` shows who stands now\n");
-        if (rc == 0) json_array_clear(l.rows);
     } else if (rc == 0) {
-        rc = err_set(&e, ERR_USAGE, "champion knows list, show, history and revoke, not '%s'", action);
+        rc = revoke(paths_store(store), &l, why, &revoked, &e);
     }
     store_close(l.store);
-    if (rc != 0) {
-        json_decref(l.rows);
-        return command_fail(&e, json);
-    }
-    if (json || strcmp(action, "show") == 0) return command_print_json(l.rows);
-    if (strcmp(action, "revoke") != 0) print_rows(l.rows);
+    if (rc != 0)
+        rc = command_fail(&e, json);
+    else if (json || strcmp(action, "show") == 0)
+        rc = command_print_json(json_incref(revoked ? revoked : l.rows));
+    else if (revoked)
+        print_revoked(revoked);
+    else
+        print_rows(l.rows, l.prefix);
+    json_decref(revoked);
     json_decref(l.rows);
-    return 0;
+    return rc;
 }
 
 const struct command cmd_champion = {
     "champion", "[list|show|history|revoke]", "the registry: who, since when, by which evidence",
     "list: who stands in each track. show: the same with all facts, as JSON. history: every action, oldest first. "
-    "revoke: takes\n"
-    "the standing champion of a track away; the one before it stands again. Nothing is ever deleted.",
+    "revoke: takes the standing champion of a track away; the one before it stands again. Nothing is ever deleted.",
     exec};

@@ -26,9 +26,12 @@ static int exec(const struct command *self, int argc, char **argv)
 {
     static const struct {
         int code;
-        const char *words;
-    } words[] = {
-        {SAME, "the same within half a percent"}, {FASTER, "faster"}, {SLOWER, "slower"}, {UNDECIDED, "undecided"}};
+        const char *name, *text;
+    } words[] = {{SAME, "same", "the same within half a percent"},
+                 {FASTER, "faster", "faster"},
+                 {SLOWER, "slower", "slower"},
+                 {UNDECIDED, "undecided", "undecided: the interval holds both 1 and more than half a percent"}};
+    const char *says = "";
     struct tune_options o = {0};
     struct report_progress progress;
     struct command_operands operands;
@@ -39,7 +42,7 @@ static int exec(const struct command *self, int argc, char **argv)
     json_t *result = NULL;
     int rc, code;
     const struct command_option options[] = {
-        {"stored", OPTION_FLAG, &stored, NULL, "from the records; refused across environments"},
+        {"stored", OPTION_FLAG, &stored, NULL, "from the records, not measured again; refused across environments"},
         {"exit-status", OPTION_FLAG, &exit_status, NULL, "exit 0 same, 10 B faster, 11 B slower, 12 undecided"},
         {"device", OPTION_TEXT, &o.device, "NAME", "as in `fatune run`"},
         {"minutes", OPTION_DOUBLE, &o.minutes, "M", "time box of the comparison (default 5)"},
@@ -60,13 +63,16 @@ static int exec(const struct command *self, int argc, char **argv)
     report_progress_close(&progress);
     if (rc != 0) return command_fail(&e, json);
     code = relation(json_object_get(result, "verdict"));
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-        if (words[i].code == code) json_object_set_new(result, "relation", json_string(words[i].words));
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (words[i].code != code) continue;
+        json_object_set_new(result, "relation", json_string(words[i].name));
+        says = words[i].text;
+    }
     if (json) {
         rc = command_print_json(result);
     } else {
-        buf_printf(&out, "%s compared with %s: %s\n", operands.text[1], operands.text[0],
-                   json_string_value(json_object_get(result, "relation")));
+        buf_printf(&out, "%s compared with %s (%s): %s\n", operands.text[1], operands.text[0],
+                   json_string_value(json_object_get(result, "how")), says);
         report_verdict(&out, json_object_get(result, "verdict"), operands.text[0], operands.text[1]);
         fputs(buf_text(&out), stdout);
         buf_free(&out);
@@ -79,5 +85,5 @@ const struct command cmd_compare = {
     "compare", "A B", "measures two versions side by side, interleaved, now",
     "A and B are versions (v1, v2, ... or digest prefixes of at least six digits) or the word champion. Both are "
     "validated, then\n"
-    "measured in fresh processes in ABBA order. The verdict's clauses are printed; nobody is promoted.",
+    "measured in fresh processes in ABBA order. What the promotion rule would say is printed; nobody is promoted.",
     exec};

@@ -29,15 +29,17 @@ static json_t *list_json(const struct target *list, int n)
 
 static void print_target(const struct target *t)
 {
+    bool opencl = strcmp(t->language, "opencl") == 0;
     char name[32];
 
     target_text(t, name, sizeof name);
     printf("%-10s %s%s\n", name, t->name, t->is_host_cpu ? "  (the host's CPU)" : "");
     printf("           %s%s%s; driver %s\n", t->compiler, *t->arch ? ", builds for " : "", t->arch, t->driver_version);
-    printf(
-        "           %lld multiprocessors, %lld threads a block, %.0f kB shared a block, %.1f MB L2, %.1f GB memory\n",
-        (long long)t->sms, (long long)t->threads_block, (double)t->smem_block_bytes / 1024, (double)t->l2_bytes / 1e6,
-        (double)t->memory_bytes / 1e9);
+    printf("           %lld %s, %lld %s, ", (long long)t->sms, opencl ? "compute units" : "multiprocessors",
+           (long long)t->threads_block, opencl ? "work-items a group" : "threads a block");
+    printf("%.0f KiB %s, %.1f MiB L2, %.1f GiB memory\n", (double)t->smem_block_bytes / 1024,
+           opencl ? "local a group" : "shared a block", (double)t->l2_bytes / 1048576,
+           (double)t->memory_bytes / 1073741824);
 }
 
 static int exec_devices(const struct command *self, int argc, char **argv)
@@ -62,8 +64,8 @@ static int exec_devices(const struct command *self, int argc, char **argv)
     } else {
         for (int i = 0; i < n; i++)
             print_target(&list[i]);
-        if (n == 0) printf("no device was found\n");
-        if (note.n) printf("\n%s", buf_text(&note));
+        if (n == 0) printf("no device was found; `fatune doctor` says more\n");
+        if (note.n) printf("\n%s%s", buf_text(&note), note.p[note.n - 1] == '\n' ? "" : "\n");
         rc = 0;
     }
     free(list);
@@ -92,6 +94,21 @@ static void row(struct report *r, bool good, const char *what, const char *text)
     if (r->print) printf("%-5s %-10s %s\n", good ? "ok" : "LOOK", what, text);
 }
 
+/* "; name value, name value" */
+static void facts_text(const json_t *facts, struct buf *out)
+{
+    const char *name, *comma = "; ";
+    json_t *x;
+
+    json_object_foreach((json_t *)(uintptr_t)facts, name, x)
+    {
+        char *dump = json_dumps(x, JSON_ENCODE_ANY | JSON_REAL_PRECISION(4));
+        buf_printf(out, "%s%s %s", comma, name, json_is_string(x) ? json_string_value(x) : dump ? dump : "?");
+        free(dump);
+        comma = ", ";
+    }
+}
+
 /* Opens the device in a worker, canary included, and reads what the driver says of its state. */
 static void visit(struct report *r, const struct target *t)
 {
@@ -118,10 +135,10 @@ static void visit(struct report *r, const struct target *t)
                  error ? json_string_value(json_object_get(error, "text")) : worker_words(w));
         row(r, false, name, text);
     } else {
-        char *dump = facts ? json_dumps(facts, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
-        snprintf(text, sizeof text, "%.100s opens and its canary kernel is right; %.350s", t->name,
-                 dump ? dump : "no facts of its state");
-        free(dump);
+        struct buf state = {0};
+        facts_text(facts, &state);
+        snprintf(text, sizeof text, "%.100s opens and its canary kernel is right%.350s", t->name, buf_text(&state));
+        buf_free(&state);
         row(r, true, name, text);
         if (json_is_true(json_object_get(facts, "mig")))
             row(r, false, name, "MIG is on: times hold for this slice only");
@@ -160,8 +177,8 @@ static void visit_store(struct report *r, const char *path)
     snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
     if (statvfs(folder, &fs) != 0 && statvfs(".", &fs) != 0) return;
     double free_mb = (double)fs.f_bavail * (double)fs.f_frsize / 1e6;
-    snprintf(text, sizeof text, "%.0f MB free for the store%s", free_mb,
-             free_mb < 500 ? ": a run may need 500 MB, make room" : "");
+    snprintf(text, sizeof text, "%.1f GB free for the store%s", free_mb / 1e3,
+             free_mb < 500 ? ": a run may need 0.5 GB, make room" : "");
     row(r, free_mb >= 500, "disk", text);
 }
 

@@ -19,9 +19,10 @@ static int exec(const struct command *self, int argc, char **argv)
     int rc;
     const struct command_option options[] = {
         {"device", OPTION_TEXT, &o.device, "NAME", "auto, cuda, opencl or one of them with a number: cuda:1"},
-        {"strategy", OPTION_TEXT, &o.strategy, "NAME", "auto, exhaustive, random or another of search.h's table"},
+        {"strategy", OPTION_TEXT, &o.strategy, "NAME", "auto, exhaustive, random or evolve (default: the space's)"},
         {"evaluations", OPTION_INT, &o.evaluations, "N", "most proposals (default: the space's)"},
-        {"minutes", OPTION_DOUBLE, &o.minutes, "M", "time for searching; race and each trial get a quarter of it"},
+        {"minutes", OPTION_DOUBLE, &o.minutes, "M",
+         "time for searching (default: the space's); race and each trial get a quarter"},
         {"seed", OPTION_U64, &seed, "N", "seed of all random choices (default: the space's)"},
         {"jobs", OPTION_INT, &o.jobs, "N", "compile workers (default: one a core)"},
         {"as", OPTION_TEXT, &o.as, "NAME", "name of the version that this run may crown (default: v1, v2, ...)"},

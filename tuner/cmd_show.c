@@ -40,9 +40,13 @@ static int find(struct store *s, const char *track, const char *name, const char
 
     TRY(store_version_find(s, track, name, &v, &version, e));
     if (version) digest = v.cand;
-    rc = store_candidate_json(s, digest, out, &found, e);
+    found = version || (strlen(name) >= 6 && name[strspn(name, "0123456789abcdefABCDEF")] == '\0');
+    if (found) rc = store_candidate_json(s, digest, out, &found, e);
     if (rc == 0 && !found)
-        rc = err_set(e, ERR_USAGE, "no version or candidate is called %s; `fatune champion list` shows versions", name);
+        rc = err_set(e, ERR_USAGE,
+                     "no version is called %s, and no candidate's digest begins so; `fatune champion history` lists "
+                     "versions, digests are given by 6 or more hexadecimal digits",
+                     name);
     if (rc == 0 && version) {
         json_object_set_new(*out, "version",
                             json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:O?}", "name", v.name, "track", v.track, "space",
@@ -55,14 +59,18 @@ out:
     return rc;
 }
 
+/* The version's source, or that of the candidate's newest evaluation. */
 static int print_source(const json_t *j, const char *store, struct err *e)
 {
+    const json_t *evaluations = json_object_get(j, "evaluations");
     const char *key = json_string_value(json_object_get(json_object_get(j, "version"), "binary"));
     char cache[4096];
     struct buf text = {0};
     int rc;
 
-    if (!key) return err_set(e, ERR_USAGE, "--source needs a version (v1, v2, ...), not a candidate's digest");
+    for (size_t i = json_array_size(evaluations); !key && i > 0; i--)
+        key = json_string_value(json_object_get(json_array_get(evaluations, i - 1), "binary"));
+    if (!key || !*key) return err_set(e, ERR_USAGE, "this candidate was never rendered: it has no source");
     TRY(paths_cache(cache, sizeof cache, store, e));
     TRY(cache_source(cache, key, &text, e));
     fputs(buf_text(&text), stdout);
@@ -82,9 +90,9 @@ static int exec(const struct command *self, int argc, char **argv)
     int rc;
     const struct command_option options[] = {
         {"track", OPTION_TEXT, &track, "DIGEST", "which track, where a name occurs in several"},
-        {"source", OPTION_FLAG, &source, NULL, "print the generated source instead"},
+        {"source", OPTION_FLAG, &source, NULL, "print the generated source instead, prelude first"},
         {"store", OPTION_TEXT, &path, "FILE", "the store (default: FATUNE_STORE, else results/fatune.db)"},
-        {"json", OPTION_FLAG, &json, NULL, "the default; errors as JSON too"},
+        {"json", OPTION_FLAG, &json, NULL, "the default (docs/JSON.md); errors as JSON too"},
         {NULL, OPTION_FLAG, NULL, NULL, NULL}};
 
     rc = command_parse(self, options, argc, argv, 1, 1, &operands, &e);
@@ -103,8 +111,9 @@ static int exec(const struct command *self, int argc, char **argv)
     return command_print_json(out);
 }
 
-const struct command cmd_show = {"show", "NAME", "everything known of one candidate",
-                                 "NAME is a version (v1, v2, ...) or a prefix of a candidate's digest. Prints "
-                                 "parameters, resources, checks, timings, trials and\n"
-                                 "verdicts as JSON; for CUDA also how many tensor-core instructions its PTX has.",
-                                 exec};
+const struct command cmd_show = {
+    "show", "NAME", "everything known of one candidate",
+    "NAME is a version (v1, v2, ...) or a prefix of a candidate's digest, 6 digits or more. Prints "
+    "parameters, resources, checks, timings, trials and\n"
+    "verdicts as JSON; for CUDA also how many tensor-core instructions its PTX has.",
+    exec};

@@ -68,10 +68,13 @@ static void print_ranges(const struct view *v, int i)
 static void print_exclusions(const struct view *v, int i)
 {
     bool any = false;
+    int idle = 0;
 
     for (int k = 0; k < v->nx; k++) {
         const struct domain_exclusion *x = &v->x[k];
         if (x->tmpl != i) continue;
+        idle += x->points == 0;
+        if (x->points == 0) continue;
         if (!any) printf("    excluded   by\n");
         any = true;
         printf("    %8" PRIu64 "   %s", x->points, x->text);
@@ -80,6 +83,9 @@ static void print_exclusions(const struct view *v, int i)
         else
             printf("%s%s\n", x->why ? "   " : "", x->why ? x->why : "");
     }
+    if (idle > 0)
+        printf("    %8d   %s%s nothing here\n", idle, any ? "more constraint" : "constraint",
+               idle == 1 ? " excludes" : "s exclude");
 }
 
 static void print_template(const struct view *v, int i)
@@ -194,9 +200,9 @@ static int exec(const struct command *self, int argc, char **argv)
     const struct command_option options[] = {
         {"device", OPTION_TEXT, &o.device, "NAME", "device to plan for (default auto); `fatune devices` lists them"},
         {"arch", OPTION_TEXT, &o.arch, "NAME", "plan for an architecture, such as sm_89, without having the device"},
-        {"templates", OPTION_TEXT, &o.templates, "DIR", "another folder of templates"},
+        {"templates", OPTION_TEXT, &o.templates, "DIR", "look for templates here too"},
         {"list", OPTION_INT, &o.list, "N", "print the first N valid points"},
-        {"json", OPTION_FLAG, &o.json, NULL, "print JSON"},
+        {"json", OPTION_FLAG, &o.json, NULL, "print as JSON (docs/JSON.md)"},
         {0}};
     struct command_operands operands;
     struct view v = {.o = &o};

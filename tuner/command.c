@@ -8,9 +8,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Words filled into lines of at most 79 columns; a newline in the text is a space like any other. */
+static void print_filled(const char *text)
+{
+    size_t column = 0;
+
+    while (*text) {
+        size_t n = strcspn(text, " \n");
+        if (column > 0 && column + 1 + n > 79) {
+            putchar('\n');
+            column = 0;
+        }
+        column += (size_t)printf("%s%.*s", column > 0 ? " " : "", (int)n, text);
+        text += n;
+        text += strspn(text, " \n");
+    }
+    putchar('\n');
+}
+
 static void print_help(const struct command *c, const struct command_option *options)
 {
-    printf("usage: fatune %s%s%s [options]\n\n%s\n\noptions:\n", c->name, *c->usage ? " " : "", c->usage, c->help);
+    printf("usage: fatune %s%s%s [options]\n\n", c->name, *c->usage ? " " : "", c->usage);
+    print_filled(c->help);
+    printf("\noptions:\n");
     for (const struct command_option *o = options; o->name; o++) {
         char left[64];
         snprintf(left, sizeof left, "--%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");

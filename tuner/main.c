@@ -17,7 +17,7 @@ static void help(FILE *to)
     for (int i = 0; commands[i]; i++) {
         char left[64];
         snprintf(left, sizeof left, "%s %s", commands[i]->name, commands[i]->usage);
-        fprintf(to, "  %-34s %s\n", left, commands[i]->what);
+        fprintf(to, "  %-36s %s\n", left, commands[i]->what);
     }
     fprintf(
         to,

@@ -25,15 +25,15 @@ static const char *text(const json_t *j, const char *name)
 
 /* ---- verdict ---- */
 
-static void interval_row(struct buf *out, const json_t *v, const char *member, const char *what)
+static void interval(struct buf *out, const json_t *v, const char *member, const char *what)
 {
     const json_t *i = json_object_get(v, member);
 
     if (json_is_number(json_array_get(i, 0)) && json_is_number(json_array_get(i, 1)))
-        buf_printf(out, "    %-34s [%.4f, %.4f]\n", what, json_number_value(json_array_get(i, 0)),
+        buf_printf(out, "%s [%.4f, %.4f]", what, json_number_value(json_array_get(i, 0)),
                    json_number_value(json_array_get(i, 1)));
     else
-        buf_printf(out, "    %-34s not defined for these data\n", what);
+        buf_printf(out, "%s not defined here", what);
 }
 
 void report_verdict(struct buf *out, const json_t *v, const char *a, const char *b)
@@ -41,22 +41,22 @@ void report_verdict(struct buf *out, const json_t *v, const char *a, const char 
     const json_t *clauses = json_object_get(v, "clauses");
     double ratio = number(v, "ratio");
 
-    buf_printf(out, "  verdict %s\n", text(v, "outcome"));
+    buf_printf(out, "  %s", text(v, "outcome"));
     if (isfinite(ratio)) {
-        buf_printf(out, "    %-34s %.3f us   %s: %.3f us (medians over letters)\n", a, number(v, "median_a_us"), b,
-                   number(v, "median_b_us"));
-        buf_printf(out, "    time of %s over %s: %.4f, so it is %.2f%% %s\n", b, a, ratio, 100 * fabs(1 - ratio),
-                   ratio <= 1 ? "faster" : "slower");
-        interval_row(out, v, "ratio_boot_t", "95% interval, bootstrap-t");
-        interval_row(out, v, "ratio_t", "95% interval, t on sessions");
-        interval_row(out, v, "ratio_percentile", "95% interval, percentile");
-        interval_row(out, v, "ratio_bca", "95% interval, BCa");
-        buf_printf(out, "    Hedges' g within sessions %.2f (textbook %.2f)\n", number(v, "g_within"),
-                   number(v, "g_textbook"));
+        buf_printf(out, ": %s %.3f us, %s %.3f us (medians); %s takes %.2f%% %s time\n", a, number(v, "median_a_us"), b,
+                   number(v, "median_b_us"), b, 100 * fabs(1 - ratio), ratio <= 1 ? "less" : "more");
+        buf_printf(out,
+                   "    time ratio %.4f; Hedges' g within sessions %.2f (textbook %.2f)\n    95%% intervals: ", ratio,
+                   number(v, "g_within"), number(v, "g_textbook"));
+        interval(out, v, "ratio_boot_t", "bootstrap-t");
+        interval(out, v, "ratio_t", ", t");
+        interval(out, v, "ratio_percentile", ", percentile");
+        interval(out, v, "ratio_bca", ", BCa");
     }
+    buf_puts(out, "\n");
     for (size_t i = 0; i < json_array_size(clauses); i++) {
         const json_t *clause = json_array_get(clauses, i);
-        buf_printf(out, "    %s %-18s %s\n", json_is_true(json_object_get(clause, "passed")) ? "pass" : "FAIL",
+        buf_printf(out, "    %s %-15s %s\n", json_is_true(json_object_get(clause, "passed")) ? "pass" : "FAIL",
                    text(clause, "clause"), text(clause, "why"));
     }
     if (*text(v, "note")) buf_printf(out, "    %s\n", text(v, "note"));
@@ -66,13 +66,31 @@ void report_verdict(struct buf *out, const json_t *v, const char *a, const char 
 
 /* ---- run ---- */
 
+/* What became of the proposals: "12 OK, 1 WRONG". */
 static void fates(struct buf *out, const json_t *j)
 {
-    const char *name;
+    const char *name, *comma = ": ";
     json_t *n;
 
     json_object_foreach((json_t *)(uintptr_t)j, name, n)
-        buf_printf(out, "  %5lld %s\n", (long long)json_integer_value(n), name);
+    {
+        buf_printf(out, "%s%lld %s", comma, (long long)json_integer_value(n), name);
+        comma = ", ";
+    }
+    buf_puts(out, "\n");
+}
+
+static void what_was_done(struct buf *out, const json_t *s)
+{
+    if (number(s, "confirms_run") > 0) {
+        buf_printf(out, "run %.0f confirms run %.0f: no search, %.0f compilations, fresh sessions\n", number(s, "run"),
+                   number(s, "confirms_run"), number(s, "compiled"));
+        return;
+    }
+    buf_printf(out, "run %.0f: %.0f proposals (%s, seed %lld), %.0f compilations, %.0f of equal code", number(s, "run"),
+               number(s, "proposals"), text(s, "strategy"), (long long)json_integer_value(json_object_get(s, "seed")),
+               number(s, "compiled"), number(s, "aliases"));
+    fates(out, json_object_get(s, "fates"));
 }
 
 void report_run(struct buf *out, const json_t *s)
@@ -82,23 +100,21 @@ void report_run(struct buf *out, const json_t *s)
 
     buf_printf(out, "\n%s: %s on %s (%s)\n", text(s, "space"), text(s, "problem"), text(s, "device_name"),
                text(s, "device"));
-    buf_printf(out, "run %.0f: %.0f proposals by %s, %.0f compilations, %.0f of equal code\n", number(s, "run"),
-               number(s, "proposals"), text(s, "strategy"), number(s, "compiled"), number(s, "aliases"));
-    fates(out, json_object_get(s, "fates"));
+    what_was_done(out, s);
     for (size_t i = 0; i < json_array_size(trials); i++) {
         const json_t *t = json_array_get(trials, i);
         buf_printf(out, "\nfinalist %zu: %s%s\n", i + 1, text(t, "candidate"),
                    json_is_true(json_object_get(t, "boxed")) ? " (trial cut to fit the time)" : "");
-        report_verdict(out, json_object_get(t, "verdict"), "standing", "candidate");
+        report_verdict(out, json_object_get(t, "verdict"), "standing", "finalist");
     }
     if (json_is_object(champion)) {
-        buf_printf(out, "\nchampion %s (%s): %s\n", text(champion, "name"), text(champion, "action"),
+        buf_printf(out, "\nchampion %s since %.19sZ: %s\n", text(champion, "name"), text(champion, "since"),
                    text(facts, "text"));
         if (*text(champion, "note")) buf_printf(out, "  %s\n", text(champion, "note"));
     } else {
-        buf_puts(out, "\nno champion\n");
+        buf_puts(out, "\nno champion stands\n");
     }
-    buf_printf(out, "%.1f s in all; compiling %.1f s summed over workers, checking and measuring %.1f s\n",
+    buf_printf(out, "%.1f s in all; compiling %.1f s summed over workers, screening on the device %.1f s\n",
                number(seconds, "elapsed"), number(seconds, "compile_summed"), number(seconds, "check_and_measure"));
 }
 
@@ -108,7 +124,7 @@ void report_progress_open(struct report_progress *r, FILE *to)
 {
     struct winsize w;
 
-    *r = (struct report_progress){.to = to, .last_phase = -1, .last_s = -1e9, .width = 79};
+    *r = (struct report_progress){.to = to, .last_s = 0, .width = 79};
     r->live = isatty(fileno(to)) && getenv("TERM") && strcmp(getenv("TERM"), "dumb") != 0;
     r->colour = r->live && !getenv("NO_COLOR");
     if (r->live && ioctl(fileno(to), TIOCGWINSZ, &w) == 0 && w.ws_col > 20) r->width = w.ws_col - 1;
@@ -122,8 +138,9 @@ static void line(const struct tune_progress *p, struct buf *out)
 
     for (int i = FATE_OK + 1; i < FATE_N; i++)
         failed += p->fates[i];
-    buf_printf(out, "%s %d", phase_names[p->phase], p->done);
-    if (p->total > 0) buf_printf(out, "/%d", p->total);
+    buf_puts(out, phase_names[p->phase]);
+    if (p->total > 0 && (p->phase == TUNE_SEARCH || p->phase == TUNE_CHECK))
+        buf_printf(out, " %d/%d", p->done, p->total);
     if (p->phase == TUNE_SEARCH && p->elapsed_s > 1) buf_printf(out, ", %.1f/s", p->done / p->elapsed_s);
     buf_printf(out, ", %.0f s", p->elapsed_s);
     if (p->phase == TUNE_SEARCH && p->total > p->done && p->done > 3)
@@ -161,7 +178,6 @@ void report_progress_show(void *ctx, const struct tune_progress *p)
         }
         fflush(r->to);
         r->last_s = p->elapsed_s;
-        r->last_phase = (int)p->phase;
     }
     buf_free(&out);
 }

@@ -18,7 +18,6 @@ struct report_progress {
     FILE *to;
     bool live, colour;
     double last_s;
-    int last_phase;
     int width;
 };
 void report_progress_open(struct report_progress *r, FILE *to);

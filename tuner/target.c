@@ -103,9 +103,12 @@ int target_resolve(const char *device, const char *arch, struct target *out, str
             rc = 0;
         }
     }
+    while (note.n > 0 && note.p[note.n - 1] == '\n')
+        note.p[--note.n] = '\0';
     if (rc != 0 && n >= 0)
-        err_set(e, ERR_DEVICE, "%s%s; %s%s\n%s", device ? "no device is called " : "no device was found",
-                device ? device : "", n ? "these were found:" : "nothing was found", buf_text(&found), buf_text(&note));
+        err_set(e, ERR_DEVICE, "%s%s; %s%s%s%s", device ? "no device is called " : "no device was found",
+                device ? device : "", n ? "these were found:" : "`fatune doctor` says more", buf_text(&found),
+                note.n ? "\n" : "", buf_text(&note));
     free(list);
     buf_free(&note);
     buf_free(&found);
