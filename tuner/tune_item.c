@@ -118,10 +118,34 @@ int tune_device_fresh(struct tune *t, struct err *e)
     return rc;
 }
 
+struct listener {
+    struct tune *t;
+    bool begun; /* the worker has said that it works on this request */
+};
+
 static void on_progress(void *ctx, const json_t *message)
 {
+    struct listener *l = ctx;
+
     (void)message;
-    tune_tick(ctx);
+    l->begun = true;
+    tune_tick(l->t);
+}
+
+/* One call to a live worker. A worker that was gone before it began with this request fell to something else (what ran before, the
+ * machine): a fresh one is asked once more, so that nobody is blamed for another's end. */
+static int call(struct tune *t, json_t *request, enum worker_outcome *outcome, json_t **reply, struct err *e)
+{
+    struct listener l = {.t = t};
+
+    for (int tries = 0; tries < 2; tries++) {
+        if ((!t->device || !worker_alive(t->device)) && tune_device_fresh(t, e) != 0) return -1;
+        *outcome = worker_call_take(t->device, json_incref(request), t->deadline_s, on_progress, &l, reply);
+        if (*outcome != WORKER_DIED || l.begun) break;
+        worker_stop(t->device);
+        t->device = NULL;
+    }
+    return 0;
 }
 
 /* Sends request (taken); a worker that did not survive becomes *fate and *text (to be freed). *reply is NULL then. */
@@ -129,15 +153,14 @@ static int device_call(struct tune *t, json_t *request, enum fate *fate, char **
 {
     enum worker_outcome outcome;
     const json_t *error;
+    int rc;
 
     *text = NULL;
     *fate = FATE_OK;
     *reply = NULL;
-    if ((!t->device || !worker_alive(t->device)) && tune_device_fresh(t, e) != 0) {
-        json_decref(request);
-        return -1;
-    }
-    outcome = worker_call_take(t->device, request, t->deadline_s, on_progress, t, reply);
+    rc = call(t, request, &outcome, reply, e);
+    json_decref(request);
+    if (rc != 0) return -1;
     if (outcome == WORKER_REPLY) {
         error = json_object_get(*reply, "error");
         if (error) {
@@ -153,7 +176,7 @@ static int device_call(struct tune *t, json_t *request, enum fate *fate, char **
         return 0;
     }
     *fate = outcome == WORKER_DIED ? FATE_CRASH : FATE_HANG;
-    *text = strdup(worker_words(t->device));
+    *text = strdup(t->device ? worker_words(t->device) : "the worker died twice before it began");
     if (outcome == WORKER_UNKILLABLE)
         return err_set(e, ERR_DEVICE, "a worker on %s could not be killed: the device is lost until the driver lets go",
                        t->target.name);

@@ -28,7 +28,7 @@ static int field(struct tune *t, struct tune_item **out, int *standing)
     *standing = -1;
     if (!all) return 0;
     for (int i = 0; i < t->nitems; i++)
-        if (t->items[i]->fate == FATE_OK && t->items[i]->alias_of < 0 && t->items[i]->done) all[n++] = t->items[i];
+        if (t->items[i]->fate == FATE_OK && t->items[i]->alias_of < 0 && t->items[i]->us > 0) all[n++] = t->items[i];
     qsort(all, (size_t)n, sizeof *all, by_score);
     for (int i = 0; i < n; i++) {
         bool in = kept < MAX_FIELD - 1 && all[i]->us <= SCREEN_FACTOR * all[0]->us;
@@ -46,8 +46,8 @@ static int make_ready(struct tune *t, struct tune_item **items, int n, struct er
     for (int i = 0; i < n; i++)
         if (tune_prepare(t, items[i], e) != 0) return -1;
     for (int i = 0; i < n; i++) {
-        if (farm_wait(t->farm, &items[i]->job, e) != 0) return -1;
-        if (items[i]->job.fate != FATE_OK)
+        if (items[i]->rendered && farm_wait(t->farm, &items[i]->job, e) != 0) return -1;
+        if (!items[i]->rendered || items[i]->job.fate != FATE_OK)
             return err_set(e, ERR_DEVICE, "a kernel that compiled before does not compile now: %s",
                            items[i]->job.log ? items[i]->job.log : fate_text(items[i]->job.fate));
     }

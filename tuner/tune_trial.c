@@ -58,7 +58,7 @@ static void session_clear(struct session *s)
         free((void *)(uintptr_t)s->quads[i].samples);
         json_decref(s->quads[i].health);
     }
-    s->n = 0;
+    s->n = s->others = 0;
 }
 
 static double reading(const json_t *message, const char *when, const char *what)
@@ -193,14 +193,22 @@ static void adopt_plan(struct tune_plan *p, const json_t *s)
     p->boxed = json_is_true(json_object_get(s, "boxed"));
 }
 
-static int sessions(struct tune *t, const char *kind, struct tune_item *a, struct tune_item *b,
-                    const struct tune_plan *p, int64_t id, struct trial *out, struct err *e)
+/* The session's record says it too, so that a restart and whoever reads the store know. */
+static void spoil(struct trial *out, int readings, json_t *record)
+{
+    out->invalid = true;
+    snprintf(out->reason, sizeof out->reason, "another process used the device in %d readings of a session", readings);
+    json_object_set_new(record, "invalid", json_string(out->reason));
+}
+
+static int sessions(struct tune *t, struct tune_item *a, struct tune_item *b, const struct tune_plan *p, int64_t id,
+                    struct trial *out, struct err *e)
 {
     struct session s = {.t = t, .m = p->m, .max = p->quads};
-    bool copy = strcmp(kind, "aa") == 0;
+    bool copy = strcmp(a->job.key, b->job.key) == 0; /* one binary in both arms: two modules of it */
     int failures = 0, rc = 0;
     struct rng rng;
-    char purpose[64];
+    char purpose[64], why[256] = "";
 
     s.quads = calloc((size_t)p->quads, sizeof *s.quads);
     if (!s.quads) return err_nomem(e);
@@ -213,25 +221,24 @@ static int sessions(struct tune *t, const char *kind, struct tune_item *a, struc
         rng_init(&rng, t->seed, purpose);
         for (int i = 0; i <= out->n; i++)
             seed = rng_u64(&rng);
-        rc = one_session(t, a, b, copy, p, seed, &s, &ok, out->reason, &reply, e);
+        rc = one_session(t, a, b, copy, p, seed, &s, &ok, why, &reply, e);
         if (rc == 0 && ok) {
+            if (s.others > 0) spoil(out, s.others, reply);
             rc = store_session_put(t->store, id, out->n, seed, s.quads, s.n, reply, e);
             if (rc == 0) rc = add_session(out, &s, e);
             t->progress.done++;
         } else if (rc == 0) {
             failures++;
-            tune_report(t, "a session gave nothing (%s)%s", out->reason, failures < 2 ? "; once more" : "");
+            tune_report(t, "a session gave nothing (%s)%s", why, failures < 2 ? "; once more" : "");
         }
         session_clear(&s);
         json_decref(reply);
         if (rc != 0) goto out;
         tune_tick(t);
     }
-    out->invalid = failures >= 2;
-    if (!out->invalid) out->reason[0] = '\0';
-    if (!out->invalid && s.others > 0) {
+    if (failures >= 2) {
         out->invalid = true;
-        snprintf(out->reason, sizeof out->reason, "another process used the device in %d readings", s.others);
+        snprintf(out->reason, sizeof out->reason, "%s", why);
     }
 out:
     session_clear(&s);
@@ -260,7 +267,7 @@ int tune_trial(struct tune *t, const char *kind, struct tune_item *a, struct tun
     out->boxed = p.boxed;
     t->progress.done = out->n;
     t->progress.total = p.sessions;
-    rc = sessions(t, kind, a, b, &p, *trial_id, out, e);
+    rc = sessions(t, a, b, &p, *trial_id, out, e);
 out:
     json_decref(kept);
     json_decref(fresh);
