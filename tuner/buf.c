@@ -133,7 +133,7 @@ static int sync_folder(const char *path)
     char folder[PATH_MAX];
     const char *slash = strrchr(path, '/');
     size_t n = slash ? (size_t)(slash - path) : 0;
-    int fd, rc;
+    int fd, rc, saved;
 
     if (n >= sizeof folder) return -1;
     if (slash && n == 0) n = 1; /* the root folder */
@@ -142,7 +142,10 @@ static int sync_folder(const char *path)
     fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return -1;
     rc = fsync(fd);
+    if (rc != 0 && (errno == EINVAL || errno == ENOTSUP)) rc = 0; /* a file system that cannot sync folders */
+    saved = errno;
     close(fd);
+    errno = saved;
     return rc;
 }
 

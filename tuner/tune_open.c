@@ -113,6 +113,7 @@ static int start_workers(struct tune *t, struct err *e)
     if (tune_device_fresh(t, e) != 0) return -1;
     facts = json_pack("{s:o,s:s,s:o?}", "target", target_to_json(&t->target), "fatune",
                       FATUNE_VERSION " (" FATUNE_COMMIT ")", "state", t->environment);
+    t->environment = NULL; /* facts has it */
     if (!facts) return err_nomem(e);
     t->environment = facts;
     return 0;
