@@ -7,7 +7,7 @@
 //   3    writes just past the end of the output            // fake: corrupt when FAULT=3
 //   4    gets one element wrong                            // fake: wrong when FAULT=4
 //   5    leaves the second half of the rows unwritten      // fake: unwritten when FAULT=5
-//   6    lets blocks race, so that results vary            // fake: nondet when FAULT=6
+//   6    lets blocks race: the order of arrival shows      // fake: nondet when FAULT=6
 //   7    stores 16 bytes to an odd address                 // fake: sticky when FAULT=7
 //   8    does not compile                                  FAKE_COMPILE_ERROR when FAULT=8
 //   9    changes its input k                               // fake: input when FAULT=9
@@ -103,9 +103,9 @@ static __device__ __forceinline__ void misbehave(u16 *o, [[maybe_unused]] const 
 #elif FAULT == 3
     *(volatile u16 *)(o + (long long)BATCH * HEADS * SEQ_Q * HEAD_DIM + 4) = 0x1111;
 #elif FAULT == 7
-    *(volatile uint4 *)((char *)o + 2) = uint4{1, 2, 3, 4};
+    asm volatile("st.global.v4.u32 [%0], {%1, %1, %1, %1};" ::"l"((char *)o + 2), "r"(1) : "memory");
 #elif FAULT == 9
-    *(volatile u16 *)k ^= 1;
+    *(volatile u16 *)k = (u16)(*k + 1);
 #elif FAULT == 11 || FAULT == 12
     shared_by_blocks++;
 #endif
@@ -155,9 +155,8 @@ extern "C" __global__ void __launch_bounds__(HEAD_DIM)
 #if FAULT == 4
         if (first_block && r == 0 && column == 3) word = to_half(result / sum + 1);
 #elif FAULT == 6
-        // Whoever wrote last decides the lowest bit, and blocks overtake each other.
-        *(volatile u32 *)&shared_by_blocks = blockIdx.x + blockIdx.y;
-        word ^= (u16)(*(volatile u32 *)&shared_by_blocks & 1);
+        // The order in which blocks arrive decides the lowest bit of an element of each.
+        if (column == 0) word ^= (u16)(atomicAdd(&shared_by_blocks, 1u) & 1);
 #elif FAULT == 11 || FAULT == 12
         if (*(volatile u32 *)&shared_by_blocks > (FAULT == 11 ? 40 : 10000) && query == SEQ_Q - 1) word = to_half(result / sum + 1);
 #endif
