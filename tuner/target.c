@@ -1,3 +1,4 @@
+/* Every question gets a child of its own, which may load anything and die of it. */
 #include "target.h"
 
 #include <stdio.h>
@@ -31,10 +32,18 @@ static int ask(json_t *request, json_t **reply, struct err *e)
         rc = err_set(e, ERR_DEVICE, "asking the drivers for devices failed: %s", worker_words(w));
         goto out;
     }
+    if (worker_interrupted(l)) { /* the signal was this loop's, and nobody would hear of it again */
+        rc = err_set(e, ERR_INTERRUPTED, "interrupted");
+        json_decref(*reply);
+        *reply = NULL;
+        goto out;
+    }
     error = json_object_get(*reply, "error");
     if (error) {
-        rc = err_set(e, (enum err_code)json_integer_value(json_object_get(error, "code")), "%s",
-                     json_string_value(json_object_get(error, "text")));
+        json_int_t code = json_integer_value(json_object_get(error, "code"));
+        const char *text = json_string_value(json_object_get(error, "text"));
+        rc = err_set(e, code > ERR_OK && code <= ERR_INTERRUPTED ? (enum err_code)code : ERR_DEVICE, "%s",
+                     text ? text : "no reason was given");
         json_decref(*reply);
         *reply = NULL;
     }
