@@ -192,6 +192,8 @@ int problem_from_json(struct problem *p, const json_t *j, struct err *e)
     if (!dtype || !mask) return err_set(e, ERR_BUG, "problem: member dtype or mask is missing");
     p->dtype = strcmp(dtype, "bf16") == 0 ? DTYPE_BF16 : DTYPE_F16;
     p->mask = strcmp(mask, "causal") == 0 ? MASK_CAUSAL : MASK_NONE;
+    if (strcmp(dtype, dtype_name(p->dtype)) != 0 || strcmp(mask, mask_name(p->mask)) != 0)
+        return err_set(e, ERR_BUG, "problem: dtype %s or mask %s is unknown", dtype, mask);
     return members_from_json(p, problem_members, COUNT(problem_members), j, "problem", e);
 }
 
