@@ -17,7 +17,7 @@ build/fatune devices || true # what is here, and what is missing; run below says
 limits=()
 # A GPU gets the budget that the space asks for. A CPU under OpenCL is thousands of times slower: a few minutes show the way.
 if ! build/fatune devices --json 2>/dev/null | grep -q '"driver": *"cuda"'; then
-    limits=(--minutes 3)
+    limits=(--minutes 4)
 fi
 echo
 echo "build/fatune run spaces/s512.yaml ${limits[*]} $*"

@@ -1,6 +1,6 @@
 /* What a sample is made of.
  *
- * Tensors. Each tensor lies at a random multiple of 256 bytes up to SLACK, drawn anew for each session: placement moves
+ * Tensors. Each tensor lies at a random multiple of STEP bytes up to SLACK, drawn anew for each session: placement moves
  * times by tenths of a percent, and averaging over it is what sessions are for. Contents are N(0,1), since zeros draw
  * less power and run faster. Outputs belong to the arm, so that both arms can be verified after the last quad.
  *
@@ -23,8 +23,8 @@
 
 #include "rng.h"
 
-#define SLACK_BYTES 4096u
-#define STEP_BYTES 256u
+#define SLACK_BYTES 8192u
+#define STEP_BYTES 512u /* what NVIDIA's OpenCL asks of an offset; others ask less */
 #define UNKNOWN_L2_BYTES ((int64_t)64 << 20)
 #define MAX_SETS 4096
 #define MAX_STARTS 64

@@ -5,7 +5,7 @@
  *            so that a batch lasts at least min_batch_us (200: an event's step is below 0.25% of it), at most BENCH_MAX_K;
  *   letter   the median of m consecutive samples of one arm;
  *   quad     ABBA or BAAB, four letters;
- *   session  one fresh process: new context, new buffers at random 256-byte offsets, warm-up to a steady clock, one
+ *   session  one fresh process: new context, new buffers at random 512-byte offsets, warm-up to a steady clock, one
  *            discarded quad, then Q quads.
  * Cache state: WARM runs over one set of tensors; COLD rotates over enough sets that their bytes exceed twice the L2.
  * Inputs are N(0,1), the same for both arms. After the last quad each arm's output is compared bit for bit with the output

@@ -178,6 +178,19 @@ int farm_submit(struct farm *f, struct farm_job *j, const struct rendered *r, st
     return farm_check(f, e);
 }
 
+int farm_cancel(struct farm *f, struct err *e)
+{
+    for (struct farm_job *j = f->first; j; j = j->next)
+        f->pending--;
+    f->first = NULL;
+    f->last = &f->first;
+    while (f->pending > 0 && farm_check(f, e) == 0) {
+        worker_pump(f->loop, 0.2);
+        if (worker_interrupted(f->loop)) return err_set(e, ERR_INTERRUPTED, "interrupted");
+    }
+    return farm_check(f, e);
+}
+
 int farm_pending(const struct farm *f)
 {
     return f->pending;

@@ -37,6 +37,8 @@ void farm_close(struct farm *f);
 /* Looks the key up; a hit is done at once, else the job is queued. -1: the cache cannot be written. */
 int farm_submit(struct farm *f, struct farm_job *j, const struct rendered *r, struct err *e);
 int farm_pending(const struct farm *f); /* jobs queued or running */
+/* Forgets what is queued (those jobs stay undone and the caller may free them) and waits for what is running. */
+int farm_cancel(struct farm *f, struct err *e);
 /* A fault of the machine (no compiler, cache unwritable) ends everything: -1 and its text. */
 int farm_check(const struct farm *f, struct err *e);
 /* Turns the loop until j is done. */

@@ -18,7 +18,7 @@
 
 struct past {
     struct store_evaluation *rows; /* by seq, code OK and committed */
-    int n, cap;
+    int n, cap, end;               /* end: behind the last row that is there */
     bool nomem;
 };
 
@@ -45,6 +45,7 @@ static int remember(void *ctx, const struct store_evaluation *v)
     p->rows[v->seq].detail = json_incref(v->detail);
     p->rows[v->seq].log = v->log ? strdup(v->log) : NULL;
     p->n++;
+    if (v->seq >= p->end) p->end = v->seq + 1;
     return 0;
 }
 
@@ -324,25 +325,28 @@ out:
     return rc;
 }
 
-static bool out_of_time(const struct tune *t)
+static bool out_of_time(const struct tune *t, const struct past *past)
 {
-    return tune_elapsed(t) > t->minutes * 60;
+    return t->nitems >= past->end && tune_elapsed(t) > t->minutes * 60;
 }
 
-/* One more proposal; *more false when there is none, or no time for one that the store does not hold. */
-static int propose(struct tune *t, struct search *s, const struct past *past, bool *more, struct err *e)
+/* The time is used: what is not yet measured never will be in this run. Nothing may still be compiling when the race is timed. */
+static int stop_searching(struct tune *t, const struct search *s, struct err *e)
 {
-    struct cand c;
+    int kept = 0;
 
-    if (out_of_time(t) && !(t->nitems < past->cap && past->rows[t->nitems].cand[0])) {
-        tune_report(t, "the time for searching (%.1f min) is used: %d of %d proposals made", t->minutes,
-                    t->nitems - t->nforced, search_budget(s));
-        *more = false;
-    } else if (!search_ask(s, &c)) {
-        *more = false;
-    } else if (!start(t, &c, past, e)) {
-        return -1;
+    if (farm_cancel(t->farm, e) != 0) return -1;
+    for (int i = 0; i < t->nitems; i++) {
+        if (t->items[i]->done) {
+            t->items[kept++] = t->items[i];
+            continue;
+        }
+        tune_item_free(t->items[i]);
+        free(t->items[i]);
     }
+    t->nitems = kept;
+    tune_report(t, "the time for searching (%.1f min) is used: %d of %d proposals are measured", t->minutes,
+                kept - t->nforced, search_budget(s));
     return 0;
 }
 
@@ -356,10 +360,13 @@ static int proposals(struct tune *t, struct search *s, const struct past *past, 
     while (more || told < t->nitems) {
         int in_flight = t->nitems - told;
         if (tune_interrupted(t, e) != 0) return -1;
+        if (out_of_time(t, past)) return stop_searching(t, s, e);
         /* On the host's CPU a window is compiled and measured to its end before the next is opened. */
         if (t->target.is_host_cpu) filling = in_flight == 0 || (filling && in_flight < TUNE_LAG);
         if (more && filling && in_flight < TUNE_LAG) {
-            if (propose(t, s, past, &more, e) != 0) return -1;
+            struct cand c;
+            more = search_ask(s, &c);
+            if (more && !start(t, &c, past, e)) return -1;
         } else if (t->items[told]->done) {
             const struct tune_item *i = t->items[told++];
             search_tell(s, &i->cand, i->fate == FATE_OK, i->us);
@@ -394,6 +401,7 @@ int tune_search(struct tune *t, struct err *e)
     TRY(forced(t, &past, e));
     t->progress.total += t->nforced;
     rc = proposals(t, s, &past, e);
+    t->progress.compiling = 0;
 out:
     search_close(s);
     past_free(&past);
