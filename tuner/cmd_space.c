@@ -221,7 +221,13 @@ static int exec(const struct command *self, int argc, char **argv)
         else
             print_text(&v);
         if (rc == 0 && v.valid == 0) {
-            err_set(&e, ERR_INPUT, "no point of %s can run on this device; what excludes them is listed above",
+            bool usable = false;
+            for (int i = 0; i < domain_templates(v.d); i++)
+                usable = usable || !domain_unfit(v.d, i);
+            err_set(&e, usable ? ERR_INPUT : ERR_DEVICE,
+                    usable
+                        ? "no point of %s can run on this device; what excludes them is listed above"
+                        : "no template of %s can run on this device; why is said above, `fatune devices` lists others",
                     v.space.name);
             rc = command_fail(&e, false);
         }

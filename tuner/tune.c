@@ -114,6 +114,13 @@ static int rank_of(const json_t *standings, int seq)
     return -1;
 }
 
+static bool is_default(const struct tune *t, const struct cand *c)
+{
+    struct cand d;
+
+    return domain_default(t->domain, c->tmpl, &d) && domain_rank(t->domain, &d) == domain_rank(t->domain, c);
+}
+
 static int take_standing(void *ctx, const struct store_evaluation *v)
 {
     struct recall *r = ctx;
@@ -134,6 +141,7 @@ static int take_standing(void *ctx, const struct store_evaluation *v)
         r->rc = -1;
         return 1;
     }
+    if (standing && !champion && !is_default(t, &i->cand)) return 0; /* a champion that was revoked since */
     if (standing)
         t->standing = i;
     else if (rank < TUNE_RACE_KEEP)
@@ -389,6 +397,10 @@ int tune_eval(const struct tune_options *o, const char *tmpl, const char *set, b
     if (!t) return err_nomem(e);
     TRY(tune_open(t, o, false, e));
     TRY(cand_parse(t->domain, tmpl, set ? set : "", &c, e));
+    if (!domain_valid(t->domain, &c, e)) {
+        rc = -1;
+        goto out;
+    }
     if (!(i = tune_item_new(t, &c, e))) {
         rc = -1;
         goto out;
