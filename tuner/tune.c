@@ -398,6 +398,8 @@ int tune_eval(const struct tune_options *o, const char *tmpl, const char *set, b
     TRY(tune_open(t, o, false, e));
     TRY(cand_parse(t->domain, tmpl, set ? set : "", &c, e));
     if (!domain_valid(t->domain, &c, e)) {
+        cand_text(t->domain, &c, &text);
+        err_context(e, "%s is excluded, --set another point", buf_text(&text));
         rc = -1;
         goto out;
     }
