@@ -34,6 +34,9 @@ struct alignas(8) uint2 {
 struct alignas(16) float4 {
     float x, y, z, w;
 };
+struct alignas(8) float2 {
+    float x, y;
+};
 struct emulate_dim {
     unsigned x, y, z;
 };
@@ -67,6 +70,7 @@ static std::vector<emulate_warp> emulate_warps;
 static emulate_thread *emulate_now;
 static ucontext_t emulate_scheduler;
 static int emulate_arrived, emulate_generation;
+static int emulate_named_arrived[16], emulate_named_generation[16];
 static long emulate_progress;
 static emulate_dim blockIdx, gridDim;
 
@@ -111,6 +115,13 @@ static void __syncthreads()
     emulate_wait(emulate_arrived, emulate_generation, (int)emulate_threads.size());
 }
 
+/* bar.sync with a number from 1 and a count of threads. */
+[[maybe_unused]] static void emulate_barrier(int id, int threads)
+{
+    if (id < 1 || id > 15) emulate_fail("no such barrier");
+    emulate_wait(emulate_named_arrived[id], emulate_named_generation[id], threads);
+}
+
 template <class T> static T __shfl_sync(unsigned, T value, unsigned from)
 {
     static_assert(sizeof(T) == 4, "32-bit values");
@@ -124,6 +135,17 @@ template <class T> static T __shfl_sync(unsigned, T value, unsigned from)
 template <class T> static T __shfl_xor_sync(unsigned mask, T value, unsigned bits)
 {
     return __shfl_sync(mask, value, emulate_lane() ^ bits);
+}
+
+[[maybe_unused]] static bool __any_sync(unsigned, bool mine)
+{
+    bool any = false;
+    emulate_own_warp().word[emulate_lane()] = mine;
+    __syncwarp();
+    for (unsigned x : emulate_own_warp().word)
+        any = any || x != 0;
+    __syncwarp();
+    return any;
 }
 
 [[noreturn]] static void __trap()
@@ -189,6 +211,7 @@ static void emulate_block(unsigned threads, size_t shared_bytes, std::mt19937 &r
         lanes[i] = i;
     memset(shared, 0xff, sizeof shared);
     emulate_arrived = emulate_generation = 0;
+    memset(emulate_named_arrived, 0, sizeof emulate_named_arrived);
     emulate_warps.assign(threads / 32, {});
     emulate_threads.clear();
     emulate_threads.resize(threads);

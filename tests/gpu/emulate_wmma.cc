@@ -32,37 +32,7 @@ static place b_place(int lane, int half)
     return {lane % 4 * 2 + 8 * (half / 2 & 1) + (half & 1), lane / 4 + 8 * (half / 4)};
 }
 
-static float widen(u16 x)
-{
-#if DTYPE_BF16
-    return __uint_as_float((u32)x << 16);
-#else
-    _Float16 half;
-    memcpy(&half, &x, 2);
-    return (float)half;
-#endif
-}
-
-static u16 narrow(float x)
-{
-#if DTYPE_BF16
-    u32 bits;
-    memcpy(&bits, &x, 4);
-    return (u16)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-#else
-    _Float16 half = (_Float16)x;
-    u16 bits;
-    memcpy(&bits, &half, 2);
-    return bits;
-#endif
-}
-
-static void check_place(const void *p, size_t alignment)
-{
-    const unsigned char *at = (const unsigned char *)p;
-    if ((size_t)p % alignment != 0) emulate_fail("misaligned access to shared memory");
-    if (at < shared || at >= shared + SHARED_BYTES) emulate_fail("access outside the shared memory of the block");
-}
+#include "emulate_numbers.h"
 
 template <int offset, int pitch>
 static void load_operand(u32 *f, const u16 *p, place (*where)(int, int), bool transposed)
@@ -190,79 +160,9 @@ static void unpack(float &low, float &high, u32 x)
 
 #include "kernel_tail.inc"
 
-static constexpr size_t GUARD = 65536; // elements of NaN on both sides of a tensor
-static u16 *q, *k, *v, *o;
-static float *lse;
-
-static void kernel()
-{
-    attention_forward(q, k, v, o, lse);
-}
-
-static u16 *tensor(std::vector<u16> &memory, size_t n)
-{
-    memory.assign(n + 2 * GUARD + 8, 0xffff);
-    size_t past = (size_t)(memory.data() + GUARD) % 16 / 2;
-    return memory.data() + GUARD + (8 - past) % 8;
-}
-
-// Largest errors of one row; row r of head h.
-static void check_row(int b, int h, int r, double *error, double *lse_error)
-{
-    const size_t row = ((size_t)b * HEADS + h) * SEQ_Q + r,
-                 first = ((size_t)b * KV_HEADS + h / (HEADS / KV_HEADS)) * SEQ_KV;
-    const int last = CAUSAL ? std::min(SEQ_KV - 1, r + SEQ_KV - SEQ_Q) : SEQ_KV - 1;
-    std::vector<double> logit((size_t)std::max(0, last + 1)), want(HEAD_DIM, 0.0);
-    double max = -INFINITY, sum = 0;
-    for (int j = 0; j <= last; j++) {
-        for (int d = 0; d < HEAD_DIM; d++)
-            logit[j] += (double)widen(q[row * HEAD_DIM + d]) * widen(k[(first + j) * HEAD_DIM + d]);
-        logit[j] *= SCALE;
-        max = std::max(max, logit[j]);
-    }
-    for (int j = 0; j <= last; j++) {
-        double p = exp(logit[j] - max);
-        sum += p;
-        for (int d = 0; d < HEAD_DIM; d++)
-            want[d] += p * widen(v[(first + j) * HEAD_DIM + d]);
-    }
-    for (int d = 0; d < HEAD_DIM; d++) {
-        double e = fabs(widen(o[row * HEAD_DIM + d]) - (last >= 0 ? want[d] / sum : 0));
-        if (!(e <= *error)) *error = std::isnan(e) ? INFINITY : e;
-    }
-    const double want_lse = last >= 0 ? max + log(sum) : -INFINITY;
-    bool same = WRITE_LSE ? lse[row] == want_lse || fabs(lse[row] - want_lse) < 1e-3 : std::isnan(lse[row]);
-    if (!same) *lse_error = INFINITY;
-}
+#include "emulate_attention.h"
 
 int main(int argc, char **argv)
 {
-    const unsigned seed = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 1;
-    const float spread = argc > 2 ? strtof(argv[2], NULL) : 1; // 20 gives logits of some thousands
-    const size_t n_q = (size_t)BATCH * HEADS * SEQ_Q * HEAD_DIM, n_k = (size_t)BATCH * KV_HEADS * SEQ_KV * HEAD_DIM;
-    std::vector<u16> memory[4];
-    std::vector<float> lse_memory(n_q / HEAD_DIM, NAN);
-    std::mt19937 random(seed);
-    std::normal_distribution<float> normal(0, 1);
-    q = tensor(memory[0], n_q), k = tensor(memory[1], n_k), v = tensor(memory[2], n_k), o = tensor(memory[3], n_q);
-    lse = lse_memory.data();
-    for (size_t i = 0; i < n_q; i++)
-        q[i] = narrow(normal(random) * spread);
-    for (size_t i = 0; i < n_k; i++)
-        k[i] = narrow(normal(random) * spread), v[i] = narrow(normal(random));
-
-    emulate_launch(kernel, {(SEQ_Q + BLOCK_M - 1) / BLOCK_M, HEADS, BATCH}, THREADS, SHARED_BYTES, seed);
-
-    double error = 0, lse_error = 0;
-    for (int b = 0; b < BATCH; b++)
-        for (int h = 0; h < HEADS; h++)
-            for (int r = 0; r < SEQ_Q; r++)
-                check_row(b, h, r, &error, &lse_error);
-    bool guards = true;
-    for (size_t i = 1; i < GUARD / 2; i++)
-        guards = guards && o[-(long)i] == 0xffff && o[n_q + i - 1] == 0xffff;
-    const bool right = guards && lse_error == 0 && error < (DTYPE_BF16 ? 3e-2 : 4e-3);
-    printf("max abs error %.2e%s%s: %s\n", error, lse_error > 0 ? ", wrong lse" : "", guards ? "" : ", guard written",
-           right ? "right" : "WRONG");
-    return right ? 0 : 1;
+    return emulate_attention(argc, argv, {(SEQ_Q + BLOCK_M - 1) / BLOCK_M, HEADS, BATCH});
 }

@@ -63,10 +63,10 @@ static void corners(const struct target *t, struct domain *d, bool must_not_spil
     assert_true(domain_default(d, 0, &standard));
     assert_int_equal(compile(t, d, &standard, &base), 0);
     if (must_not_spill) assert_int_equal(base.res.spill_store_bytes, 0);
-    if (strstr(m->name, "wmma")) assert_true(base.res.tensor_ops > 0);
+    if (strstr(m->name, "mma")) assert_true(base.res.tensor_ops > 0);
     for (int p = 0; p < m->nparams; p++) {
         bool alive = false;
-        int n = domain_nvalues(d, 0, p);
+        int n = domain_nvalues(d, 0, p), ends = 0;
         for (int end = 0; end < 2; end++) {
             uint64_t rank = 0;
             bool found;
@@ -76,12 +76,14 @@ static void corners(const struct target *t, struct domain *d, bool must_not_spil
             while (!found && domain_next(d, &rank, &c))
                 found = c.at[p] == (end ? n - 1 : 0);
             if (!found) continue;
+            ends++;
             assert_int_equal(compile(t, d, &c, &b), 0);
             alive = alive || strcmp(b.code_digest, base.code_digest) != 0;
             device_binary_free(&b);
         }
-        if (!alive) print_error("%s never changes the code of %s on %s\n", m->params[p].range.name, m->name, t->arch);
-        assert_true(alive || n < 2);
+        if (!alive && ends > 1)
+            print_error("%s never changes the code of %s on %s\n", m->params[p].range.name, m->name, t->arch);
+        assert_true(alive || n < 2 || ends < 2); /* small problems allow some parameters one value only */
     }
     device_binary_free(&base);
 }
@@ -111,6 +113,7 @@ static void sm_80(void **state)
 {
     (void)state;
     one("fa_wmma", "sm_80");
+    one("fa_mma", "sm_80");
 }
 
 static void sm_89(void **state)
@@ -123,6 +126,7 @@ static void sm_90a(void **state)
 {
     (void)state;
     one("fa_wmma", "sm_90a");
+    one("fa_mma", "sm_90a");
 }
 
 static void reference(void **state)
