@@ -1,0 +1,399 @@
+/* The compile queue against scripted workers: this program, started again with --worker, reads in the source what to do.
+ * Lines "fail", "error", "hang", "nonsense", "leave" mean themselves; "crash FILE" crashes while FILE has fewer than two
+ * lines, adding one; "crash" always; "sleep MS" first takes its time. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cache.h"
+#include "farm.h"
+#include "wire.h"
+
+/* ---- the worker ---- */
+
+static void answer_take(json_t *j)
+{
+    json_object_set_new(j, "done", json_true());
+    if (wire_send(WIRE_FD, j, NULL) != 0) _exit(98);
+    json_decref(j);
+}
+
+/* Whether this is one of the first `times` calls with this file. */
+static bool first_times(const char *path, int times)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    struct stat st;
+    bool first;
+
+    if (fd < 0 || fstat(fd, &st) != 0) _exit(97);
+    first = st.st_size < times;
+    if (write(fd, "x", 1) != 1) _exit(96);
+    close(fd);
+    return first;
+}
+
+static void compile(const char *cache, const json_t *r)
+{
+    const char *key = json_string_value(json_object_get(r, "key"));
+    struct device_binary b = {.code_digest = "c0de", .res = {.registers = 7}};
+    struct buf source = {0};
+    struct err e = {0};
+    char path[200];
+    int ms, times;
+
+    if (!key || cache_source(cache, key, &source, &e) != 0) _exit(95);
+    const char *text = buf_text(&source);
+    if (sscanf(text, "sleep %d", &ms) == 1) usleep((useconds_t)ms * 1000);
+    if (strncmp(text, "hang", 4) == 0) sleep(60);
+    if (strcmp(text, "crash") == 0) abort();
+    if (sscanf(text, "crash %d %199s", &times, path) == 2 && first_times(path, times)) {
+        (void)!write(STDERR_FILENO, "internal error", 14);
+        kill(getpid(), SIGKILL);
+    }
+    if (strncmp(text, "count ", 6) == 0) first_times(text + 6, 0);
+    if (strncmp(text, "nonsense", 8) == 0) {
+        answer_take(json_pack("{s:s}", "fate", "GLORY"));
+    } else if (strncmp(text, "error", 5) == 0) {
+        answer_take(json_pack("{s:{s:i,s:s}}", "error", "code", ERR_DEVICE, "text", "no compiler here"));
+    } else if (strncmp(text, "fail", 4) == 0) {
+        answer_take(json_pack("{s:s,s:s,s:s,s:s}", "fate", "COMPILE", "text", "short", "code", "", "log",
+                              "line 1: syntax error"));
+    } else {
+        buf_puts(&b.image, text);
+        if (cache_put(cache, key, &b, &e) != 0) _exit(94);
+        answer_take(json_pack("{s:s,s:s,s:s,s:o,s:s}", "fate", "OK", "text", "", "code", b.code_digest, "resources",
+                              device_resources_to_json(&b.res), "log", ""));
+    }
+    device_binary_free(&b);
+    buf_free(&source);
+    if (strncmp(text, "leave", 5) == 0) _exit(0);
+}
+
+static int worker_main(void)
+{
+    struct wire_decoder d = {0};
+    const char *cache = getenv("FATUNE_CACHE");
+    json_t *r;
+
+    if (!cache) return 93;
+    while (wire_receive(WIRE_FD, &d, &r, NULL) == 0 && r) {
+        compile(cache, r);
+        json_decref(r);
+    }
+    _exit(0);
+}
+
+/* ---- the queue ---- */
+
+static char folder[] = "/tmp/test_farm.XXXXXX";
+static char cache_dir[64];
+
+struct scene {
+    struct worker_loop *loop;
+    struct farm *farm;
+};
+
+static struct scene open_scene(int jobs, double deadline_s)
+{
+    static const struct target target = {.driver = "fake", .compute_capability = 90, .arch = "sm_90"};
+    struct scene s = {0};
+    struct err e = {0};
+
+    assert_int_equal(worker_loop_open(&s.loop, &e), 0);
+    assert_int_equal(farm_open(&s.farm, s.loop, &target, cache_dir, jobs, deadline_s, &e), 0);
+    return s;
+}
+
+static void close_scene(struct scene *s)
+{
+    farm_close(s->farm);
+    worker_loop_close(s->loop);
+    assert_true(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD); /* nobody is left */
+}
+
+static void submit(struct scene *s, struct farm_job *j, const char *source)
+{
+    static const char *const options[] = {"-O3", NULL};
+    struct rendered r = {.launch = {.entry = "kernel"}, .options = options};
+    struct err e = {0};
+
+    *j = (struct farm_job){0};
+    buf_puts(&r.source, source);
+    assert_int_equal(farm_submit(s->farm, j, &r, &e), 0);
+    buf_free(&r.source);
+}
+
+static void wait_for(struct scene *s, struct farm_job *j)
+{
+    struct err e = {0};
+
+    assert_int_equal(farm_wait(s->farm, j, &e), 0);
+    assert_true(j->done);
+}
+
+static void hit_and_miss(void **state)
+{
+    struct scene s = open_scene(2, 20);
+    struct farm_job j, again, failed;
+
+    (void)state;
+    submit(&s, &j, "good");
+    assert_false(j.done);
+    assert_int_equal(farm_pending(s.farm), 1);
+    wait_for(&s, &j);
+    assert_int_equal(j.fate, FATE_OK);
+    assert_false(j.cached);
+    assert_string_equal(j.code, "c0de");
+    assert_null(j.log);
+    assert_int_equal(json_integer_value(json_object_get(j.resources, "registers")), 7);
+    assert_true(j.seconds > 0 && farm_seconds(s.farm) >= j.seconds);
+    assert_int_equal(farm_compiled(s.farm), 1);
+
+    submit(&s, &again, "good"); /* done at once */
+    assert_true(again.done && again.cached && again.fate == FATE_OK);
+    assert_string_equal(again.key, j.key);
+    assert_string_equal(again.code, "c0de");
+    assert_int_equal(json_integer_value(json_object_get(again.resources, "registers")), 7);
+    assert_int_equal(farm_compiled(s.farm), 1);
+    assert_int_equal(farm_pending(s.farm), 0);
+
+    submit(&s, &failed, "fail");
+    wait_for(&s, &failed);
+    assert_int_equal(failed.fate, FATE_COMPILE);
+    assert_string_equal(failed.log, "line 1: syntax error");
+    farm_job_free(&failed);
+    submit(&s, &failed, "fail"); /* a failure is not cached here */
+    assert_false(failed.done);
+    wait_for(&s, &failed);
+
+    farm_job_free(&j);
+    farm_job_free(&j);
+    farm_job_free(&again);
+    farm_job_free(&failed);
+    close_scene(&s);
+}
+
+static void crashes(void **state)
+{
+    struct scene s = open_scene(1, 20);
+    struct farm_job once, twice, after;
+    char text[200];
+
+    (void)state;
+    snprintf(text, sizeof text, "crash 1 %s/once", folder);
+    submit(&s, &once, text);
+    snprintf(text, sizeof text, "crash 2 %s/twice", folder);
+    submit(&s, &twice, text);
+    submit(&s, &after, "after the crashes");
+    wait_for(&s, &once); /* the second try succeeds */
+    assert_int_equal(once.fate, FATE_OK);
+    wait_for(&s, &twice);
+    assert_int_equal(twice.fate, FATE_COMPILE_CRASH);
+    assert_non_null(strstr(twice.log, "internal error"));
+    assert_non_null(strstr(twice.log, "signal 9"));
+    wait_for(&s, &after); /* and the queue goes on */
+    assert_int_equal(after.fate, FATE_OK);
+    assert_int_equal(farm_compiled(s.farm), 3);
+    farm_job_free(&once);
+    farm_job_free(&twice);
+    farm_job_free(&after);
+    close_scene(&s);
+}
+
+static void hangs(void **state)
+{
+    struct scene s = open_scene(1, 0.4);
+    struct farm_job j, after;
+    double start = worker_now();
+
+    (void)state;
+    submit(&s, &j, "hang");
+    submit(&s, &after, "after the hang");
+    wait_for(&s, &j);
+    assert_int_equal(j.fate, FATE_COMPILE_TIMEOUT);
+    assert_true(worker_now() - start >= 0.4 && worker_now() - start < 3); /* one try alone */
+    wait_for(&s, &after);
+    assert_int_equal(after.fate, FATE_OK);
+    farm_job_free(&j);
+    farm_job_free(&after);
+    close_scene(&s);
+}
+
+/* More jobs than workers, with crashes and departures between them: each is done exactly once. (Crashes come first: a job that
+ * meets a worker on its way out has used up one of its two tries.) */
+static void many(void **state)
+{
+    enum { N = 40 };
+    struct scene s = open_scene(3, 20);
+    struct farm_job jobs[N];
+    char text[200];
+
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        if (i % 10 == 3)
+            snprintf(text, sizeof text, "fail %d", i);
+        else if (i < 20 && i % 10 == 5)
+            snprintf(text, sizeof text, "crash 1 %s/many%d", folder, i);
+        else if (i > 20 && i % 10 == 7)
+            snprintf(text, sizeof text, "leave %d", i);
+        else
+            snprintf(text, sizeof text, "job %d", i);
+        submit(&s, &jobs[i], text);
+    }
+    assert_int_equal(farm_pending(s.farm), N);
+    for (int i = N - 1; i >= 0; i--) {
+        wait_for(&s, &jobs[i]);
+        assert_int_equal(jobs[i].fate, i % 10 == 3 ? FATE_COMPILE : FATE_OK);
+    }
+    assert_int_equal(farm_compiled(s.farm), N);
+    assert_int_equal(farm_pending(s.farm), 0);
+    for (int i = 0; i < N; i++)
+        farm_job_free(&jobs[i]);
+    close_scene(&s);
+}
+
+/* At most `jobs` at once, and not one after the other either. */
+static void side_by_side(void **state)
+{
+    struct scene s = open_scene(4, 20);
+    struct farm_job jobs[8];
+    char text[64];
+    double start = worker_now(), took;
+
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        snprintf(text, sizeof text, "sleep 300 side %d", i);
+        submit(&s, &jobs[i], text);
+    }
+    for (int i = 0; i < 8; i++)
+        wait_for(&s, &jobs[i]);
+    took = worker_now() - start;
+    assert_true(took >= 0.6 && took < 2.3);
+    for (int i = 0; i < 8; i++)
+        farm_job_free(&jobs[i]);
+    close_scene(&s);
+}
+
+static void close_in_flight(void **state)
+{
+    struct scene s = open_scene(2, 60);
+    struct farm_job jobs[5];
+    char text[64];
+    double start;
+
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        snprintf(text, sizeof text, "hang %d", i);
+        submit(&s, &jobs[i], text);
+    }
+    worker_pump(s.loop, 0.1);
+    assert_int_equal(farm_pending(s.farm), 5);
+    start = worker_now();
+    close_scene(&s);
+    assert_true(worker_now() - start < 3);
+    for (int i = 0; i < 5; i++) {
+        assert_false(jobs[i].done);
+        farm_job_free(&jobs[i]);
+    }
+    farm_close(NULL);
+}
+
+/* A fault of the machine ends everything, and says so to whoever waits. */
+static void machine(void **state)
+{
+    static const char *const sources[] = {"error 1", "nonsense 1"}, *const words[] = {"no compiler here", "no sense"};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct scene s = open_scene(1, 20);
+        struct farm_job bad, waiting;
+        struct err e = {0};
+        submit(&s, &bad, sources[i]);
+        submit(&s, &waiting, "never compiled");
+        assert_int_equal(farm_check(s.farm, &e), 0);
+        assert_int_equal(farm_wait(s.farm, &waiting, &e), -1);
+        assert_int_equal(e.code, ERR_DEVICE);
+        assert_non_null(strstr(e.text, words[i]));
+        assert_int_equal(farm_check(s.farm, NULL), -1);
+        farm_job_free(&bad);
+        farm_job_free(&waiting);
+        close_scene(&s);
+    }
+}
+
+static void unwritable(void **state)
+{
+    struct scene s = {0};
+    struct rendered r = {.launch = {.entry = "kernel"}};
+    struct farm_job j = {0};
+    struct err e = {0};
+    static const struct target target = {.driver = "fake"};
+
+    (void)state;
+    assert_int_equal(worker_loop_open(&s.loop, &e), 0);
+    assert_int_equal(farm_open(&s.farm, s.loop, &target, "/proc/version/cache", 1, 5, &e), 0);
+    buf_puts(&r.source, "source");
+    assert_int_equal(farm_submit(s.farm, &j, &r, &e), -1);
+    assert_int_equal(e.code, ERR_STORE);
+    buf_free(&r.source);
+    farm_job_free(&j);
+    close_scene(&s);
+}
+
+static void interrupt(void **state)
+{
+    struct scene s = open_scene(1, 60);
+    struct farm_job j;
+    struct err e = {0};
+
+    (void)state;
+    submit(&s, &j, "hang for the signal");
+    raise(SIGTERM);
+    assert_int_equal(farm_wait(s.farm, &j, &e), -1);
+    assert_int_equal(e.code, ERR_INTERRUPTED);
+    close_scene(&s);
+    farm_job_free(&j);
+}
+
+static int make(void **state)
+{
+    (void)state;
+    if (!mkdtemp(folder)) return -1;
+    snprintf(cache_dir, sizeof cache_dir, "%s/cache", folder);
+    return 0;
+}
+
+static int clean(void **state)
+{
+    char command[64];
+
+    (void)state;
+    snprintf(command, sizeof command, "rm -r '%s'", folder);
+    return system(command);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hit_and_miss), cmocka_unit_test(crashes),      cmocka_unit_test(hangs),
+        cmocka_unit_test(many),         cmocka_unit_test(side_by_side), cmocka_unit_test(close_in_flight),
+        cmocka_unit_test(machine),      cmocka_unit_test(unwritable),   cmocka_unit_test(interrupt),
+    };
+
+    if (argc == 2 && strcmp(argv[1], "--worker") == 0) return worker_main();
+    return cmocka_run_group_tests(tests, make, clean);
+}
