@@ -81,6 +81,7 @@ static int identify(struct tune *t, struct err *e)
 static int usable_templates(struct tune *t, struct err *e)
 {
     struct buf why = {0};
+    bool exact;
     int usable = 0, rc;
 
     TRY(domain_open(&t->domain, &t->space, t->paths.dirs, t->paths.n, &t->target, e));
@@ -96,6 +97,9 @@ static int usable_templates(struct tune *t, struct err *e)
     if (usable == 0)
         rc = err_set(e, ERR_DEVICE, "no template of space %s can run on %s:%s\n`fatune devices` lists other devices",
                      t->space.name, t->target.name, buf_text(&why));
+    else if (domain_count(t->domain, &exact) == 0 && exact)
+        rc = err_set(e, ERR_INPUT, "no point of space %s is valid on %s; `fatune space` shows what excludes them",
+                     t->space.name, t->target.name);
 out:
     buf_free(&why);
     return rc;
