@@ -78,9 +78,9 @@ static void compile(const char *cache, const json_t *r)
         answer_take(json_pack("{s:s,s:s,s:s,s:o,s:s}", "fate", "OK", "text", "", "code", b.code_digest, "resources",
                               device_resources_to_json(&b.res), "log", ""));
     }
+    if (strncmp(text, "leave", 5) == 0) _exit(0);
     device_binary_free(&b);
     buf_free(&source);
-    if (strncmp(text, "leave", 5) == 0) _exit(0);
 }
 
 static int worker_main(void)
