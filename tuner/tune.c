@@ -180,7 +180,7 @@ static int recall_standings(struct tune *t, int64_t id, bool *usable, struct err
         if (t->standings[i]) t->standings[kept++] = t->standings[i];
     t->nstandings = kept;
     if (t->standing)
-        *usable = kept > 0 || !t->has_champion;
+        *usable = kept > 0 || !t->has_champion || r.own; /* own: its decision may be written already */
     else
         *usable = kept > 0 && !t->has_champion && r.standing_seq < 0;
     if (!*usable) forget_items(t);
@@ -267,6 +267,28 @@ static json_t *summary(struct tune *t, struct err *e)
 
 /* ---- run ---- */
 
+/* A run that was cut off in its search cannot go on when another champion stands: its first proposals were others. A new one takes its
+ * place, and what was measured is known. */
+static int begin_again(struct tune *t, struct err *e)
+{
+    struct store_run old = t->run;
+    int rc;
+
+    *e = (struct err){0};
+    if (farm_cancel(t->farm, e) != 0) return -1;
+    forget_items(t);
+    t->progress.done = t->progress.known = 0;
+    tune_report(t, "run %lld began under another champion: its search begins anew, what it measured is kept",
+                (long long)old.id);
+    t->run = (struct store_run){0};
+    t->outdated = false;
+    t->elapsed_before = 0;
+    t->started = worker_now();
+    rc = begin(t, old.key, old.space, old.environment, e);
+    store_run_free(&old);
+    return rc;
+}
+
 static int search_and_race(struct tune *t, struct err *e)
 {
     bool usable = false;
@@ -277,7 +299,7 @@ static int search_and_race(struct tune *t, struct err *e)
         if (usable) return 0;
         t->confirms = 0;
     }
-    if (tune_search(t, e) != 0) return -1;
+    if (tune_search(t, e) != 0 && (!t->outdated || begin_again(t, e) != 0 || tune_search(t, e) != 0)) return -1;
     if (store_run_state(t->store, t->run.id, "race", 0, NULL, e) != 0) return -1;
     return tune_race(t, e);
 }

@@ -67,6 +67,7 @@ struct tune {
     struct tune_item *standing; /* arm A: champion or default; in items */
     struct store_champion champion;
     bool has_champion;
+    bool outdated;                               /* a proposal of this run differs from the one in the store */
     int64_t confirms;                            /* the finished run that is confirmed again, 0: none */
     struct tune_item *standings[TUNE_RACE_KEEP]; /* race's best, standing arm left out */
     int nstandings;

@@ -191,11 +191,13 @@ static int recall(struct tune *t, struct tune_item *i, const struct past *past, 
 
     if (i->seq < past->cap && past->rows[i->seq].cand[0]) {
         const struct store_evaluation *row = &past->rows[i->seq];
-        if (strcmp(row->cand, i->id) != 0)
+        if (strcmp(row->cand, i->id) != 0) {
+            t->outdated = true;
             return err_set(e, ERR_STORE,
                            "proposal %d of run %lld differs from the one in the store: a template or fatune itself has "
                            "changed since; start anew with --fresh",
                            i->seq, (long long)t->run.id);
+        }
         adopt(i, row);
         i->row = row->candidate;
         i->committed = true;

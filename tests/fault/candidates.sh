@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Every way in which a candidate can fail gets its fate, costs nobody else anything, and leaves the same champion as a run
 # without it (rows 6-8, 11-13, 16-20, 36 of the fault list). Runs on the fake device.
+# shellcheck disable=SC2154 # bad and work come from common.bash
 . "$SOURCE_DIR/tests/fault/common.bash"
 [ -x "${FATUNE_FAKE:-}" ] || { echo "no fake device in this build"; exit 77; }
 export FATUNE_FAKE_DEVICE="noise=0,session=0,spikes=0"

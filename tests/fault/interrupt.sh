@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SIGINT and SIGTERM in every phase: exit 130 soon, no process left, the store sound, and the same command goes on. A second
 # signal ends the program at once. A second run meanwhile is refused and names the first (rows 31 and 37 of the fault list).
+# shellcheck disable=SC2154 # bad and work come from common.bash
 . "$SOURCE_DIR/tests/fault/common.bash"
 [ -x "${FATUNE_FAKE:-}" ] || { echo "no fake device in this build"; exit 77; }
 # Batches last as long as they claim, so that every phase takes a while.
@@ -18,7 +19,7 @@ os.execv(sys.argv[1], sys.argv[1:])' "$FATUNE_FAKE" "$@" >"$work/out" 2>"$work/e
     pid=$!
 }
 
-run() { start run "$SOURCE_DIR/spaces/smoke.yaml" --device fake --evaluations 24 --store "$db" "$@"; }
+run() { start run "$SOURCE_DIR/spaces/smoke.yaml" --device fake --evaluations 24 --store "$db"; }
 
 # Waits until the words are in stderr; false when the program ends, or 30 s pass, before that.
 await() {

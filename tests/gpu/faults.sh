@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The faults of candidates in real kernels on a real GPU: each gets its fate, the champion is the one of a run without them, and
 # the GPU is free and sound afterwards (rows 6, 12, 13, 16-19 of the fault list).
+# shellcheck disable=SC2154 # bad and work come from common.bash
 . "$SOURCE_DIR/tests/fault/common.bash"
 . "$SOURCE_DIR/tests/gpu/common.bash"
 export FATUNE_DEADLINE_S=5

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # kill -9 of the supervisor at five random instants of a run on a GPU: no process stays, the store is sound, the run gets
 # through, and the GPU is free (row 28 of the fault list).
+# shellcheck disable=SC2154 # bad and work come from common.bash
 . "$SOURCE_DIR/tests/fault/common.bash"
 . "$SOURCE_DIR/tests/gpu/common.bash"
 sed "s/^  FAULT: .*/  ROWS: [1, 2]\n  PASSES: [1, 4]\n  FAULT: [0]/" "$SOURCE_DIR/tests/data/spaces/planted.yaml" >"$work/planted.yaml"
