@@ -118,12 +118,23 @@ static int take_option(const struct command *c, const struct command_option *opt
     return unknown(c, options, name, e);
 }
 
+/* --json holds for the error of an option in front of it, too. */
+static void look_ahead(const struct command_option *options, int argc, char **argv)
+{
+    for (const struct command_option *o = options; o->name; o++) {
+        if (o->kind != OPTION_FLAG || strcmp(o->name, "json") != 0) continue;
+        for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+            if (strcmp(argv[i], "--json") == 0) *(bool *)o->value = true;
+    }
+}
+
 int command_parse(const struct command *c, const struct command_option *options, int argc, char **argv, int at_least,
                   int at_most, struct command_operands *operands, struct err *e)
 {
     bool only_operands = false;
 
     operands->n = 0;
+    look_ahead(options, argc, argv);
     for (int i = 1; i < argc; i++) {
         if (!only_operands && strcmp(argv[i], "--") == 0) {
             only_operands = true;

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Every member of every --json output is documented in docs/JSON.md with its type, and what is documented is there.
+. "$SOURCE_DIR/tests/cli/common.bash"
+[ -x "${FATUNE_FAKE:-}" ] || skip "no fake device in this build"
+program=$FATUNE_FAKE
+smoke=$SOURCE_DIR/spaces/smoke.yaml
+export FATUNE_FAKE_DEVICE=seed=3,noise=0.001 FATUNE_STORE=$work/f.db FATUNE_DEADLINE_S=3
+outputs=()
+# keep TYPE CODE ARGUMENTS...: an output to be held against a type
+keep() {
+    local type=$1
+    shift
+    run "$@"
+    cp out "json${#outputs[@]}"
+    outputs+=("$type=json${#outputs[@]}")
+}
+
+keep run 0 run "$smoke" --device fake --evaluations 3 --json
+keep run 0 run "$smoke" --device fake --evaluations 3 --json
+keep run 0 run "$smoke" --device fake --seed 5 --json
+keep comparison 0 compare v1 v2 --device fake --json
+keep comparison 0 compare v1 v2 --stored --json
+keep 'list of action' 0 champion list --json
+keep 'list of action' 0 champion show
+keep revocation 0 champion revoke --json
+keep revocation 0 champion revoke --json
+keep 'list of action' 0 champion history --json
+keep candidate 0 show v1
+keep candidate 0 show v2 --json
+keep failure 2 show v99 --json
+keep failure 3 run absent.yaml --json
+keep failure 4 space "$smoke" --device cuda:9 --json
+keep failure 2 run --nonsense --json
+keep 'evaluation now' 0 eval "$smoke" --device fake --json
+keep 'evaluation now' 0 eval "$smoke" --device fake --quick --json
+keep space 0 space "$smoke" --device fake --list 2 --json
+keep devices 0 devices --json
+keep diagnosis 0 doctor --json
+# What fails, in the ways of the planted space; those that only time out are left out.
+sed 's/^  FAULT:.*/  FAULT: [0, 1, 3, 4, 5, 6, 8, 11, 16, 17, 19]/' "$SOURCE_DIR/tests/data/spaces/planted.yaml" >planted.yaml
+cp -r "$SOURCE_DIR/tests/data/templates/planted" .
+for fault in 1 4 6 8 17; do
+    keep 'evaluation now' 0 eval planted.yaml --device fake --set "FAULT=$fault,ROWS=1,PASSES=1" --json
+    json "d['fate'] != 'OK'"
+done
+keep run 0 run planted.yaml --device fake --store planted.db --json
+for id in $(python3 -B -c 'import sqlite3; print(*(r[0] for r in sqlite3.connect("planted.db").execute("SELECT digest FROM candidate")))'); do
+    keep candidate 0 show "$id" --store planted.db
+done
+python3 -B "$SOURCE_DIR/tests/cli/json_doc.py" "$SOURCE_DIR/docs/JSON.md" "${outputs[@]}" >differences || fail "outputs and docs/JSON.md differ:
+$(cat differences)"
+exit $bad
