@@ -312,6 +312,33 @@ static void close_in_flight(void **state)
     farm_close(NULL);
 }
 
+static void cancel(void **state)
+{
+    struct scene s = open_scene(1, 20);
+    struct farm_job jobs[4], after;
+    struct err e = {0};
+    char text[64];
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        snprintf(text, sizeof text, "sleep 200 cancel %d", i);
+        submit(&s, &jobs[i], text);
+    }
+    assert_int_equal(farm_cancel(s.farm, &e), 0);
+    assert_int_equal(farm_pending(s.farm), 0);
+    assert_true(jobs[0].done && jobs[0].fate == FATE_OK); /* it was running */
+    for (int i = 0; i < 4; i++) {
+        if (i > 0) assert_false(jobs[i].done);
+        farm_job_free(&jobs[i]);
+        memset(&jobs[i], 0xa5, sizeof jobs[i]); /* nobody looks at it again */
+    }
+    submit(&s, &after, "after the cancel");
+    wait_for(&s, &after);
+    assert_int_equal(after.fate, FATE_OK);
+    farm_job_free(&after);
+    close_scene(&s);
+}
+
 /* A fault of the machine ends everything, and says so to whoever waits. */
 static void machine(void **state)
 {
@@ -391,7 +418,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hit_and_miss), cmocka_unit_test(crashes),      cmocka_unit_test(hangs),
         cmocka_unit_test(many),         cmocka_unit_test(side_by_side), cmocka_unit_test(close_in_flight),
-        cmocka_unit_test(machine),      cmocka_unit_test(unwritable),   cmocka_unit_test(interrupt),
+        cmocka_unit_test(cancel),       cmocka_unit_test(machine),      cmocka_unit_test(unwritable),
+        cmocka_unit_test(interrupt),
     };
 
     if (argc == 2 && strcmp(argv[1], "--worker") == 0) return worker_main();
