@@ -11,7 +11,8 @@
 // side are, rounded, the A operand of the second product, so P never leaves the registers.
 //
 // Shared memory: rows of HEAD_DIM elements without padding. 16-byte chunk c of row r lies at c ^ swizzle(r), which spreads
-// each column of 8 rows over all banks. Q, K and V are read by the same pattern of lanes, so they share the lane's offsets.
+// each column of 8 rows over all banks. ldmatrix gives four registers in a row; Q and V take their four 8 x 8 matrices in one
+// order and K in another, so that each operand of a product is a run of registers.
 //
 // Copies: tile i of a group needs K before V; both are commit groups of their own, and every step commits exactly two (empty
 // ones at the ends), so that the number of younger groups is a constant. K of tile j is asked for in step j - K_SLOTS after
@@ -211,6 +212,13 @@ DEVICE float exp2_approx(float x)
     return y;
 }
 
+DEVICE float reciprocal(float x)
+{
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
 DEVICE float log2_approx(float x)
 {
     float y;
@@ -255,7 +263,8 @@ struct carried {
 struct place {
     int lane, query, group;   // query: first row of the warp
     u32 q_rows, k_all, v_all; // shared addresses: the warp's rows of Q, the group's K and V
-    u32 lane_at[SPAN_TILES];  // the lane's row and chunk in a 16 x 16 tile at columns 16 i
+    u32 lane_at[SPAN_TILES];  // the lane's row and chunk in a 16 x 16 tile of Q or V at columns 16 i
+    u32 k_lane_at[SPAN_TILES];
 };
 
 // The last key that a query sees; below 0: none.
@@ -279,39 +288,51 @@ DEVICE constexpr int column_offset(int d)
 
 // --- copies ------------------------------------------------------------------------------------------------------------
 
-// Copies rows [first, first + count) of a tensor of `total` rows into shared memory with `threads` threads, of which this
-// is number t: SPAN threads a row, every step-th row, and all offsets are constants. Rows from `total` on become zeros.
-template <int count, int total, int threads> DEVICE void copy_rows(u32 to, const u16 *src, int first, int t)
+// A thread copies chunks t % SPAN, + SPAN, ... of rows t / SPAN, + threads / SPAN, ... of a tile.
+DEVICE int copy_start(int t) // elements
+{
+    return t / SPAN * HEAD_DIM + t % SPAN * 8;
+}
+
+DEVICE u32 copy_place(int t) // bytes in shared memory
+{
+    return (u32)(t / SPAN * CHUNKS + (t % SPAN ^ swizzle(t / SPAN))) * 16;
+}
+
+// Copies `count` rows of a tile; to and from are this thread's first chunk. The first `valid` rows exist, the others become
+// zeros; `fallback` is any address that may be read.
+template <int count, int total, int threads>
+DEVICE void copy_rows(u32 to, const u16 *from, int t, int valid, const u16 *fallback)
 {
     constexpr int step = threads / SPAN, passes = count > step ? count / step : 1;
-    const int row = t / SPAN, column = t % SPAN;
+    const int row = t / SPAN;
     if (step > count && row >= count) return;
-    const u16 *from = src + (first + row) * HEAD_DIM + column * 8;
-    const u32 chunk = (u32)(row * CHUNKS + (column ^ swizzle(row))) * 16;
-    const bool whole = total % count == 0 || first + count <= total;
+    const bool whole = total % count == 0 || valid >= count;
     repeat<passes>([&](auto i) {
         constexpr int down = decltype(i)::value * step;
-        const u32 here = to + (chunk ^ (u32)swizzle(down) * 16);
+        const u32 here = to ^ (u32)swizzle(down) * 16;
         if (whole) {
-            repeat<CHUNKS / SPAN>([&](auto j) {
-                copy_async<down * ROW_BYTES + j.value * SPAN * 16, down * HEAD_DIM + j.value * SPAN * 8>(here, from);
+            repeat<CHUNKS / SPAN>([&](auto at_j) {
+                constexpr int j = decltype(at_j)::value * SPAN;
+                copy_async<down * ROW_BYTES + j * 16, down * HEAD_DIM + j * 8>(here, from);
             });
         } else {
-            const bool valid = first + row + down < total;
+            const bool there = row + down < valid;
 #pragma unroll
-            for (int j = 0; j < CHUNKS / SPAN; j++)
-                copy_async_or_zero(here + down * ROW_BYTES + j * SPAN * 16,
-                                   valid ? from + down * HEAD_DIM + j * SPAN * 8 : src, valid);
+            for (int j = 0; j < CHUNKS; j += SPAN)
+                copy_async_or_zero(here + down * ROW_BYTES + j * 16, there ? from + down * HEAD_DIM + j * 8 : fallback,
+                                   there);
         }
     });
 }
 
 // The tiles of a group, in the order in which it walks them: from the last one, so that masked tiles come first.
 struct walk {
-    const u16 *k, *v; // of the head
+    const u16 *k_head, *v_head;
+    const u16 *k, *v; // this thread's first chunk of the group's tile 0
+    u32 k_to, v_to;   // and its place in slot 0
     int group, t;     // t: thread of the group
     int n, masked;    // tiles; how many of them, at the start, need a mask
-    u32 k_all, v_all;
 };
 
 DEVICE int tile_key(const walk &x, int i)
@@ -319,18 +340,30 @@ DEVICE int tile_key(const walk &x, int i)
     return (x.group + WARPS_KV * (x.n - 1 - i)) * BLOCK_N;
 }
 
-DEVICE void ask_k(const walk &x, int i, int slot)
+DEVICE void ask(const walk &x, const u16 *head, const u16 *from, u32 to, int i, int slot)
 {
     if (i >= 0 && i < x.n)
-        copy_rows<BLOCK_N, SEQ_KV, 32 * WARPS_Q>(x.k_all + (u32)(slot * TILE_BYTES), x.k, tile_key(x, i), x.t);
+        copy_rows<BLOCK_N, SEQ_KV, 32 * WARPS_Q>(to + (u32)(slot * TILE_BYTES),
+                                                 from + WARPS_KV * BLOCK_N * HEAD_DIM * (x.n - 1 - i), x.t,
+                                                 SEQ_KV - tile_key(x, i), head);
     copy_commit();
+}
+
+DEVICE void ask_k(const walk &x, int i, int slot)
+{
+    ask(x, x.k_head, x.k, x.k_to, i, slot);
 }
 
 DEVICE void ask_v(const walk &x, int i, int slot)
 {
-    if (i >= 0 && i < x.n)
-        copy_rows<BLOCK_N, SEQ_KV, 32 * WARPS_Q>(x.v_all + (u32)(slot * TILE_BYTES), x.v, tile_key(x, i), x.t);
-    copy_commit();
+    ask(x, x.v_head, x.v, x.v_to, i, slot);
+}
+
+// How many of n tiles are group g's.
+DEVICE int share(int n, int g)
+{
+    if (!CAUSAL && n % WARPS_KV == 0) return n / WARPS_KV; // a constant
+    return (n - g + WARPS_KV - 1) / WARPS_KV;              // n < g: 0, as g < WARPS_KV
 }
 
 // Everything that is asked for before step 0, in the order of need.
@@ -374,11 +407,11 @@ DEVICE void multiply_qk(logits &s, const carried &w, const place &at, u32 k)
         });
         repeat<N_TILES>([&](auto n) {
             u32 b[4];
-            load_matrices<n.value * 16 * ROW_BYTES + column_offset(d)>(b, k + at.lane_at[d % SPAN_TILES]);
+            load_matrices<n.value * 16 * ROW_BYTES + column_offset(d)>(b, k + at.k_lane_at[d % SPAN_TILES]);
 #pragma unroll
             for (int i = 0; i < STRIPS; i++) {
-                multiply(s[i][2 * n.value], a[i], b[0], b[2]);
-                multiply(s[i][2 * n.value + 1], a[i], b[1], b[3]);
+                multiply(s[i][2 * n.value], a[i], b[0], b[1]);
+                multiply(s[i][2 * n.value + 1], a[i], b[2], b[3]);
             }
         });
     });
@@ -537,7 +570,7 @@ DEVICE void write_rows(carried &w, const place &at, unsigned char *q_rows, u16 *
 #pragma unroll
         for (int r = 0; r < 2; r++) {
             const int row = i * 16 + g + 8 * r;
-            const float l = w.l[i][r], inverse = l > 0 ? 1.0f / l : 0.0f;
+            const float l = w.l[i][r], inverse = l > 0 ? reciprocal(l) : 0.0f;
             if (WRITE_LSE && t == 0 && at.query + row < SEQ_Q) lse[at.query + row] = natural_log_sum(w.m[i][r], l);
 #pragma unroll
             for (int d = 0; d < CHUNKS; d++)
@@ -564,28 +597,29 @@ DEVICE constexpr int merge_chunk(int row, int c)
 DEVICE void put_part(const carried &w, const place &at, float *part, float2 *sums, int first_row)
 {
     const int g = at.lane / 4, t = at.lane % 4;
+    part += (first_row + g) * HEAD_DIM;
 #pragma unroll
-    for (int i = 0; i < STRIPS; i++)
+    for (int d = 0; d < CHUNKS; d++) {
+        float *to = part + merge_chunk(g, 2 * d + t / 2) * 4 + t % 2 * 2;
 #pragma unroll
-        for (int r = 0; r < 2; r++) {
-            const int row = first_row + i * 16 + g + 8 * r;
-            if (t == 0) sums[row * WARPS_KV] = {w.m[i][r], w.l[i][r]};
+        for (int i = 0; i < 2 * STRIPS; i++)
+            *(float2 *)(to + i * 8 * HEAD_DIM) = {w.o[i / 2][d][i % 2 * 2], w.o[i / 2][d][i % 2 * 2 + 1]};
+    }
+    if (t == 0)
 #pragma unroll
-            for (int d = 0; d < CHUNKS; d++)
-                *(float2 *)(part + row * HEAD_DIM + merge_chunk(g, 2 * d + t / 2) * 4 +
-                            t % 2 * 2) = {w.o[i][d][2 * r], w.o[i][d][2 * r + 1]};
-        }
+        for (int i = 0; i < 2 * STRIPS; i++)
+            sums[(first_row + g + 8 * i) * WARPS_KV] = {w.m[i / 2][i % 2], w.l[i / 2][i % 2]};
 }
 
 // Several groups: a thread merges 8 columns of a row over all groups, in order, and writes them.
 DEVICE void merge_rows(const float *parts, const float2 *sums, int first_query, u16 *o, float *lse)
 {
-    constexpr int stride = GROUP_BYTES / 4;
-#pragma unroll 1
-    for (int item = (int)threadIdx.x; item < BLOCK_M * CHUNKS; item += THREADS) {
-        const int row = item / CHUNKS, c = item % CHUNKS;
+    constexpr int stride = GROUP_BYTES / 4, items = BLOCK_M * CHUNKS;
+#pragma unroll 2
+    for (int i = 0; i < items; i += THREADS) {
+        const int item = i + (int)threadIdx.x, row = item / CHUNKS, c = item % CHUNKS;
+        if ((items % THREADS != 0 && item >= items) || (SEQ_Q % BLOCK_M != 0 && first_query + row >= SEQ_Q)) break;
         float top = NEG_INF, l = 0, weight[WARPS_KV], x[8] = {};
-        if (first_query + row >= SEQ_Q) break;
 #pragma unroll
         for (int p = 0; p < WARPS_KV; p++)
             top = fmaxf(top, sums[row * WARPS_KV + p].x);
@@ -596,7 +630,7 @@ DEVICE void merge_rows(const float *parts, const float2 *sums, int first_query, 
             l = fmaf(y.y, weight[p], l);
         }
         if (WRITE_LSE && c == 0) lse[first_query + row] = natural_log_sum(top, l);
-        const float inverse = l > 0 ? 1.0f / l : 0.0f;
+        const float inverse = l > 0 ? reciprocal(l) : 0.0f;
 #pragma unroll
         for (int p = 0; p < WARPS_KV; p++) {
             const float *from = parts + p * stride + row * HEAD_DIM, f = weight[p] * inverse;
@@ -632,46 +666,59 @@ DEVICE void finish(carried &w, const place &at, unsigned char *memory, int first
     }
 }
 
+// Which keys the group walks, and this thread's part in copying them.
+DEVICE void plan(walk &x, const u16 *k_head, const u16 *v_head, u32 group_memory, int first_query)
+{
+    // Tiles of BLOCK_N keys that some row of the block sees, and those that every row sees as a whole.
+    const int end = first_query + BLOCK_M < SEQ_Q ? first_query + BLOCK_M : SEQ_Q;
+    const int some = last_key(end - 1) + 1, all = last_key(first_query) + 1;
+    const int start = copy_start(x.t) + x.group * BLOCK_N * HEAD_DIM;
+    x.n = share(some > 0 ? (some + BLOCK_N - 1) / BLOCK_N : 0, x.group);
+    x.masked = x.n - share(all > 0 ? all / BLOCK_N : 0, x.group);
+    x.k_head = k_head, x.v_head = v_head;
+    x.k = k_head + start, x.v = v_head + start;
+    x.k_to = group_memory + copy_place(x.t), x.v_to = x.k_to + K_SLOTS * TILE_BYTES;
+}
+
+DEVICE void locate(place &at, u32 memory, u32 group_memory, int first_query, int group, int warp)
+{
+    at.lane = (int)threadIdx.x & 31, at.group = group;
+    at.query = first_query + warp * STRIPS * 16;
+    at.q_rows = memory + (u32)(warp * STRIPS * 16 * ROW_BYTES);
+    at.k_all = group_memory, at.v_all = group_memory + K_SLOTS * TILE_BYTES;
+    const int row = at.lane % 16, k_row = at.lane % 8 + at.lane / 16 * 8;
+#pragma unroll
+    for (int d = 0; d < SPAN_TILES; d++) {
+        at.lane_at[d] = (u32)(row * CHUNKS + ((2 * d + at.lane / 16) ^ swizzle(row))) * 16;
+        at.k_lane_at[d] = (u32)(k_row * CHUNKS + ((2 * d + at.lane / 8 % 2) ^ swizzle(k_row))) * 16;
+    }
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
     attention_forward(const u16 *__restrict__ q_all, const u16 *__restrict__ k_all, const u16 *__restrict__ v_all,
                       u16 *__restrict__ o_all, float *__restrict__ lse_all)
 {
     extern __shared__ __align__(128) unsigned char shared[];
-    const int warp = (int)threadIdx.x / 32, group = warp / WARPS_Q;
-    const int block_tile = (int)(GRID_ORDER ? blockIdx.y : blockIdx.x),
-              tiles = (int)(GRID_ORDER ? gridDim.y : gridDim.x);
+    const int t = (int)threadIdx.x, group = t / (32 * WARPS_Q);
+    const int block_tile = (int)(GRID_ORDER ? blockIdx.y : blockIdx.x), tiles = (SEQ_Q + BLOCK_M - 1) / BLOCK_M;
     const int tile_m = CAUSAL ? tiles - 1 - block_tile : block_tile; // causal: the tiles with the most keys start first
     const int head = (int)(GRID_ORDER ? blockIdx.x : blockIdx.y), first_query = tile_m * BLOCK_M;
     const long long kv_head = (long long)(head / HEADS) * KV_HEADS + head % HEADS / (HEADS / KV_HEADS);
-    const u32 base = shared_address(shared);
+    const u32 base = shared_address(shared), group_memory = base + (u32)(Q_BYTES + group * GROUP_BYTES);
+    const u16 *q_head = q_all + (long long)head * SEQ_Q * HEAD_DIM;
 
-    place at;
-    at.lane = (int)threadIdx.x & 31, at.group = group;
-    at.query = first_query + warp % WARPS_Q * STRIPS * 16;
-    at.q_rows = base + (u32)((at.query - first_query) * ROW_BYTES);
-    at.k_all = base + (u32)(Q_BYTES + group * GROUP_BYTES), at.v_all = at.k_all + K_SLOTS * TILE_BYTES;
-    const int row = at.lane & 15;
-#pragma unroll
-    for (int d = 0; d < SPAN_TILES; d++)
-        at.lane_at[d] = (u32)(row * CHUNKS + ((2 * d + at.lane / 16) ^ swizzle(row))) * 16;
-
-    // Tiles of BLOCK_N keys that some row of the block sees, and those that every row sees as a whole.
-    const int end = first_query + BLOCK_M < SEQ_Q ? first_query + BLOCK_M : SEQ_Q;
-    const int some = last_key(end - 1) + 1, all = last_key(first_query) + 1;
-    const int n_some = some > 0 ? (some + BLOCK_N - 1) / BLOCK_N : 0, n_all = all > 0 ? all / BLOCK_N : 0;
     walk x;
-    x.k = k_all + kv_head * SEQ_KV * HEAD_DIM, x.v = v_all + kv_head * SEQ_KV * HEAD_DIM;
-    x.group = group, x.t = (int)threadIdx.x % (32 * WARPS_Q);
-    x.n = (n_some - group + WARPS_KV - 1) / WARPS_KV; // 0 when n_some <= group, as group < WARPS_KV
-    x.masked = x.n - (n_all - group + WARPS_KV - 1) / WARPS_KV;
-    x.k_all = at.k_all, x.v_all = at.v_all;
-
-    copy_rows<BLOCK_M, SEQ_Q, THREADS>(base, q_all + (long long)head * SEQ_Q * HEAD_DIM, first_query, (int)threadIdx.x);
+    x.group = group, x.t = t % (32 * WARPS_Q);
+    plan(x, k_all + kv_head * SEQ_KV * HEAD_DIM, v_all + kv_head * SEQ_KV * HEAD_DIM, group_memory, first_query);
+    copy_rows<BLOCK_M, SEQ_Q, THREADS>(base + copy_place(t), q_head + first_query * HEAD_DIM + copy_start(t), t,
+                                       SEQ_Q - first_query, q_head);
     ask_first(x);
+    place at;
+    carried w;
+    locate(at, base, group_memory, first_query, group, t / 32 % WARPS_Q);
     copy_wait<2 * K_SLOTS - 1>();
     __syncthreads(); // Q and each group's first K have arrived
 
-    carried w;
     start(w, at);
     int i = 0, k_slot = 0, v_slot = 0;
     if (CAUSAL || SEQ_KV % BLOCK_N != 0) {

@@ -95,6 +95,11 @@ static float exp2_approx(float x)
     return exp2f(x);
 }
 
+static float reciprocal(float x)
+{
+    return 1 / x;
+}
+
 static float log2_approx(float x)
 {
     return log2f(x);
