@@ -27,7 +27,7 @@ struct confirm {
 /* ---- full checks ---- */
 
 /* A candidate's full check, once a run: the proof is kept. */
-static int prove(struct tune *t, struct tune_item *i, bool *passed, struct err *e)
+int tune_prove(struct tune *t, struct tune_item *i, bool *passed, struct err *e)
 {
     json_t *report = NULL, *detail;
     enum fate fate, search_fate = i->fate;
@@ -53,8 +53,8 @@ static int prove(struct tune *t, struct tune_item *i, bool *passed, struct err *
     if (!*passed) {
         struct buf text = {0};
         cand_text(t->domain, &i->cand, &text);
-        tune_report(t, "finalist fails the full check (%s): %s%s%s", fate_name(fate), buf_text(&text),
-                    i->log ? "\n  " : "", i->log ? i->log : "");
+        tune_report(t, "fails the full check (%s): %s%s%s", fate_name(fate), buf_text(&text), i->log ? "\n  " : "",
+                    i->log ? i->log : "");
         buf_free(&text);
         i->fate = fate;
     }
@@ -63,22 +63,13 @@ out:
     return rc;
 }
 
-static int make_ready(struct tune *t, struct tune_item *i, struct err *e)
-{
-    if (tune_prepare(t, i, e) != 0 || (i->rendered && farm_wait(t->farm, &i->job, e) != 0)) return -1;
-    if (!i->rendered || i->job.fate != FATE_OK)
-        return err_set(e, ERR_DEVICE, "a kernel that compiled before does not compile now: %s",
-                       i->job.log ? i->job.log : fate_text(i->job.fate));
-    return 0;
-}
-
 /* The standing arm must hold under the full check too; where it does not, the next default or, last, the race's second takes its place. */
 static int prove_standing(struct tune *t, struct err *e)
 {
     bool passed = false;
 
     if (t->standing) {
-        if (make_ready(t, t->standing, e) != 0 || prove(t, t->standing, &passed, e) != 0) return -1;
+        if (tune_ready(t, t->standing, e) != 0 || tune_prove(t, t->standing, &passed, e) != 0) return -1;
         if (!passed && t->has_champion)
             return err_set(e, ERR_INPUT,
                            "the standing champion %s fails the full check with fresh inputs (%s): %s\n"
@@ -97,12 +88,12 @@ static int finalists(struct tune *t, struct confirm *c, int most, struct err *e)
         bool passed;
         t->progress.done++;
         tune_tick(t);
-        if (tune_interrupted(t, e) != 0 || make_ready(t, x, e) != 0 || prove(t, x, &passed, e) != 0) return -1;
+        if (tune_interrupted(t, e) != 0 || tune_ready(t, x, e) != 0 || tune_prove(t, x, &passed, e) != 0) return -1;
         if (!passed) continue;
         if (!t->standing && i + 1 < t->nstandings) { /* no default stands: the slowest that passes is the arm to beat */
             struct tune_item *last = t->standings[t->nstandings - 1];
             bool ok;
-            if (make_ready(t, last, e) != 0 || prove(t, last, &ok, e) != 0) return -1;
+            if (tune_ready(t, last, e) != 0 || tune_prove(t, last, &ok, e) != 0) return -1;
             if (ok && last != x) {
                 t->standing = last;
                 t->nstandings--;

@@ -75,6 +75,15 @@ int tune_prepare(struct tune *t, struct tune_item *i, struct err *e)
     return rc;
 }
 
+int tune_ready(struct tune *t, struct tune_item *i, struct err *e)
+{
+    if (tune_prepare(t, i, e) != 0 || (i->rendered && farm_wait(t->farm, &i->job, e) != 0)) return -1;
+    if (!i->rendered || i->job.fate != FATE_OK)
+        return err_set(e, ERR_DEVICE, "a kernel that compiled before does not compile now: %s",
+                       i->job.log ? i->job.log : fate_text(i->job.fate));
+    return 0;
+}
+
 json_t *tune_kernel_json(const struct tune_item *i, int copy)
 {
     return json_pack("{s:s,s:o,s:i,s:i}", "key", i->job.key, "launch", launch_to_json(&i->launch), "copy", copy, "k",

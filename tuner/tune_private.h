@@ -98,6 +98,8 @@ struct tune_item *tune_item_new(struct tune *t, const struct cand *c, struct err
 void tune_item_free(struct tune_item *i);
 /* Renders and queues the compilation; a failure is the item's fate. -1: the machine. */
 int tune_prepare(struct tune *t, struct tune_item *i, struct err *e);
+/* Waits until the binary of an item that has passed once is in the cache (again). */
+int tune_ready(struct tune *t, struct tune_item *i, struct err *e);
 json_t *tune_kernel_json(const struct tune_item *i, int copy);
 json_t *tune_bench_json(const struct tune *t, uint64_t seed);
 /* Sends an evaluate request: full check or quick, and samples timed launches (either may be left out). Fills fate, us, k, detail, log.
@@ -115,6 +117,9 @@ double tune_item_floor(const struct tune *t);
 int tune_search(struct tune *t, struct err *e);  /* tune_search.c */
 int tune_race(struct tune *t, struct err *e);    /* tune_race.c */
 int tune_confirm(struct tune *t, struct err *e); /* tune_confirm.c: full checks, trials, verdicts, the champion */
+
+/* The full check of an item that is ready, once a run: the proof is kept. Not *passed: its fate says why, and it is out. tune_confirm.c */
+int tune_prove(struct tune *t, struct tune_item *i, bool *passed, struct err *e);
 
 /* tune_trial.c */
 struct tune_plan tune_plan_trial(const struct tune *t, const struct tune_item *a, const struct tune_item *b,

@@ -12,7 +12,7 @@
 //   8    does not compile                                  FAKE_COMPILE_ERROR when FAULT=8
 //   9    changes its input k                               // fake: input when FAULT=9
 //  10    skips the maximum: wrong on large logits alone,   // fake: nomax when FAULT=10
-//        and the fastest of all                            // fake: time 0.9 when FAULT=10
+//        and twice as fast as any                          // fake: time 0.5 when FAULT=10
 //  11    breaks after 40 launches, while it is timed       // fake: latewrong 40 when FAULT=11
 //  12    breaks later still, in a session of a trial,      // fake: latewrong 1000 when FAULT=12
 //        and is the second fastest                         // fake: time 0.95 when FAULT=12
