@@ -405,6 +405,24 @@ out:
 
 /* ---- eval ---- */
 
+/* The point that `set` makes of a default: without a template's name, of the first template where it is valid. */
+static int point(struct tune *t, const char *tmpl, const char *set, struct cand *c, struct err *e)
+{
+    struct buf text = {0};
+
+    for (int i = 0; i < domain_templates(t->domain) && !tmpl; i++)
+        if (!domain_unfit(t->domain, i) &&
+            cand_parse(t->domain, domain_template(t->domain, i)->name, set, c, NULL) == 0 &&
+            domain_valid(t->domain, c, NULL))
+            return 0;
+    if (cand_parse(t->domain, tmpl, set, c, e) != 0) return -1;
+    if (domain_valid(t->domain, c, e)) return 0;
+    cand_text(t->domain, c, &text);
+    err_context(e, "%s is excluded, --set another point", buf_text(&text));
+    buf_free(&text);
+    return -1;
+}
+
 int tune_eval(const struct tune_options *o, const char *tmpl, const char *set, bool full, int samples, json_t **out,
               struct err *e)
 {
@@ -418,13 +436,7 @@ int tune_eval(const struct tune_options *o, const char *tmpl, const char *set, b
     *out = NULL;
     if (!t) return err_nomem(e);
     TRY(tune_open(t, o, false, e));
-    TRY(cand_parse(t->domain, tmpl, set ? set : "", &c, e));
-    if (!domain_valid(t->domain, &c, e)) {
-        cand_text(t->domain, &c, &text);
-        err_context(e, "%s is excluded, --set another point", buf_text(&text));
-        rc = -1;
-        goto out;
-    }
+    TRY(point(t, tmpl, set ? set : "", &c, e));
     if (!(i = tune_item_new(t, &c, e))) {
         rc = -1;
         goto out;

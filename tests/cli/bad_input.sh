@@ -4,7 +4,7 @@
 . "$SOURCE_DIR/tests/cli/common.bash"
 [ -x "${FATUNE_FAKE:-}" ] || skip "no fake device in this build"
 program=$FATUNE_FAKE
-smoke=$SOURCE_DIR/spaces/smoke.yaml
+smoke=$SOURCE_DIR/tests/data/spaces/small.yaml
 export FATUNE_FAKE_DEVICE=seed=3,noise=0
 
 run 0 run "$smoke" --device fake --evaluations 2 --quiet # the store that must stay as it is

@@ -4,7 +4,7 @@
 . "$SOURCE_DIR/tests/cli/common.bash"
 [ -x "${FATUNE_FAKE:-}" ] || skip "no fake device in this build"
 program=$FATUNE_FAKE
-smoke=$SOURCE_DIR/spaces/smoke.yaml
+smoke=$SOURCE_DIR/tests/data/spaces/small.yaml
 export FATUNE_FAKE_DEVICE=seed=3,noise=0.001
 
 # ---- nothing outside the store's folder: not in the working directory, HOME, TMPDIR or beside the space and the templates
@@ -13,7 +13,7 @@ cp -r "$SOURCE_DIR/kernel_templates" "$smoke" elsewhere/
 before=$(cd elsewhere && find . -newer ../tmp -print -o -type f -exec sha256sum {} + | sort)
 (
     cd elsewhere
-    HOME=$work/home TMPDIR=$work/tmp XDG_CACHE_HOME=$work/home/.cache run 0 run smoke.yaml --device fake --store "$work/kept/f.db"
+    HOME=$work/home TMPDIR=$work/tmp XDG_CACHE_HOME=$work/home/.cache run 0 run small.yaml --device fake --store "$work/kept/f.db"
     mv out err ..
     [ $bad -eq 0 ]
 ) || bad=1

@@ -4,7 +4,7 @@
 . "$SOURCE_DIR/tests/cli/common.bash"
 [ -x "${FATUNE_FAKE:-}" ] || skip "no fake device in this build"
 program=$FATUNE_FAKE
-space=$SOURCE_DIR/spaces/smoke.yaml
+space=$SOURCE_DIR/tests/data/spaces/small.yaml
 export FATUNE_STORE=$work/store/fatune.db FATUNE_FAKE_DEVICE=seed=3,noise=0.001
 
 # ---- before there is a store

@@ -7,7 +7,7 @@ python3 -B -c 'import json; exit(not any(d["driver"] == "opencl" for d in json.l
     skip "no OpenCL device: $(python3 -B -c 'import json; print(" ".join(json.load(open("out"))["note"].split()))')"
 export FATUNE_STORE=$work/store/fatune.db
 sed -e 's/^templates:.*/templates: [fa_opencl]/' -e 's/^  BLOCK_M:.*/  BLOCK_M: [32]/' -e 's/^  WARPS:.*/  REGS: [8]\n  VEC: [8]\n  UNROLL: [2]/' \
-    "$SOURCE_DIR/spaces/smoke.yaml" >smoke.yaml
+    "$SOURCE_DIR/tests/data/spaces/small.yaml" >smoke.yaml
 
 run 0 run smoke.yaml --device opencl --minutes 0.5 --json
 json "d['device'].startswith('opencl:') and d['fates'] == {'OK': d['proposals']} and 2 <= d['compiled'] <= d['proposals']"

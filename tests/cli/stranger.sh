@@ -17,7 +17,7 @@ stranger() {
     mv kernel "$work/mine/$2/$3"
 }
 space() { # TEMPLATE: a space of few points that names it
-    sed -e "s/^templates:.*/templates: [$1]/" -e 's/^  WARPS:.*/  ORDER: [0, 1]/' -e 's/^  BLOCK_M:.*/  BLOCK_M: [64]/' "$SOURCE_DIR/spaces/smoke.yaml"
+    sed -e "s/^templates:.*/templates: [$1]/" -e 's/^  WARPS:.*/  ORDER: [0, 1]/' -e 's/^  BLOCK_M:.*/  BLOCK_M: [64]/' "$SOURCE_DIR/tests/data/spaces/small.yaml"
 }
 
 if [ -x "${FATUNE_FAKE:-}" ]; then
