@@ -69,7 +69,7 @@ for script in tests/gpu/*.sh; do
 done
 # The main job over the whole space of each template, and once more: the second run must not compile or search again.
 for space in s512 s512_causal; do
-    step "run_$space" 130 "$FATUNE" run "spaces/$space.yaml" --minutes 2
+    step "run_$space" 160 "$FATUNE" run "spaces/$space.yaml" --minutes 2
 done
 step again_s512 60 sh -c '"$FATUNE" run spaces/s512.yaml --minutes 2 | tee /dev/stderr | grep -q " 0 compilations"'
 for space in s1024_gqa tail; do
