@@ -73,9 +73,9 @@ for space in s512 s512_causal; do
 done
 step again_s512 60 sh -c '"$FATUNE" run spaces/s512.yaml --minutes 2 | tee /dev/stderr | grep -q " 0 compilations"'
 for space in s1024_gqa tail; do
-    step "eval_$space" 20 sh -c '"$FATUNE" eval "spaces/$1.yaml" | tee /dev/stderr | grep -q "fate OK"' eval "$space"
+    step "eval_$space" 20 sh -c '"$FATUNE" eval "spaces/$1.yaml" --json | tee /dev/stderr | grep -q "\"fate\": \"OK\""' eval "$space"
 done
-step eval_opencl 40 sh -c '"$FATUNE" eval spaces/s512.yaml --device opencl | tee /dev/stderr | grep -q "fate OK"'
+step eval_opencl 40 sh -c '"$FATUNE" eval spaces/s512.yaml --device opencl --json | tee /dev/stderr | grep -q "\"fate\": \"OK\""'
 step tensor_cores 10 sh -c '"$FATUNE" show v1 | tee /dev/stderr | grep -Eq "\"(wmma|mma|wgmma)[a-z_.]*\": [1-9]"'
 step champions 10 "$FATUNE" champion list
 cp "$work"/fatune.db "$out"/ || failed=1

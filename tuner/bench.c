@@ -117,18 +117,6 @@ static enum device_class write_rotated(struct bench *b, struct device_buffer *to
     return cls;
 }
 
-/* Nearest word of the dtype; what is below f16's normal range becomes 0. For inputs alone: check has the exact one. */
-static uint16_t input_word(enum dtype d, float x)
-{
-    uint32_t bits, sign, dropped = d == DTYPE_BF16 ? 16 : 13, rebias = d == DTYPE_BF16 ? 0 : (127u - 15u) << 10;
-    memcpy(&bits, &x, sizeof bits);
-    sign = bits >> 16 & 0x8000u;
-    bits &= 0x7fffffffu;
-    if (fabsf(x) < 0x1p-14f) return (uint16_t)sign;
-    bits = (bits + (1u << (dropped - 1)) - 1 + (bits >> dropped & 1u)) >> dropped;
-    return (uint16_t)(sign | (bits - rebias));
-}
-
 static int sets_wanted(const struct bench *b, const struct target *t)
 {
     const struct problem *p = &b->p;
@@ -149,7 +137,7 @@ static enum device_class fill_sets(struct bench *b, struct err *e)
             return DEVICE_LOST;
         }
         for (size_t i = 0; i < n; i++)
-            words[i] = input_word(b->p.dtype, (float)rng_normal(&b->rng));
+            words[i] = problem_word(b->p.dtype, (float)rng_normal(&b->rng));
         cls = place(b, 2 * n, &b->inputs[a], &b->offsets[a], e);
         for (size_t set = 0; set < (size_t)b->nsets && cls == DEVICE_OK; set++)
             cls = write_rotated(b, b->inputs[a], b->offsets[a][set], words, n, n * set / (size_t)b->nsets, e);

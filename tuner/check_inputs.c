@@ -80,7 +80,7 @@ void check_inputs_free(struct check_inputs *in)
 static void draw(uint16_t *words, size_t n, enum dtype d, struct rng *r)
 {
     for (size_t i = 0; i < n; i++)
-        words[i] = check_encode(d, rng_normal(r));
+        words[i] = problem_word(d, (float)rng_normal(r));
 }
 
 void check_inputs_plain(struct check_inputs *in, const struct problem *p, uint64_t seed)

@@ -60,6 +60,10 @@ int arg_parse(enum arg *out, const char *name); /* 0 or -1 */
 const char *dtype_name(enum dtype d);
 const char *mask_name(enum mask m);
 
+/* The dtype's word nearest to x, for drawing inputs: quick, for |x| < 65000 alone; below f16's normal range it gives 0.
+ * check_encode is the exact one. */
+uint16_t problem_word(enum dtype d, float x);
+
 /* Elements, useful operations (a causal pair that is masked costs nothing) and least device-memory bytes of one run. */
 size_t problem_q_elements(const struct problem *p); /* also of O */
 size_t problem_kv_elements(const struct problem *p);

@@ -18,6 +18,7 @@
 #include "check_host.h"
 #include "check_inputs.h"
 #include "device_fake.h"
+#include "rng.h"
 
 #define ARRAY(a) (sizeof(a) / sizeof(a)[0])
 
@@ -621,9 +622,28 @@ static void fake_speed(void **state)
     check_report_free(&r);
 }
 
+/* The quick encoder of drawn inputs agrees with the exact one wherever f16 is normal. */
+static void quick_words(void **state)
+{
+    struct rng r;
+    (void)state;
+    rng_init(&r, 3, "words");
+    for (int d = DTYPE_F16; d <= DTYPE_BF16; d++) {
+        for (int i = 0; i < 200000; i++) {
+            float x = (float)ldexp(rng_normal(&r), (int)rng_below(&r, 24) - 12);
+            uint16_t exact = check_encode((enum dtype)d, (double)x), word = problem_word((enum dtype)d, x);
+            if (fabsf(x) < 0x1p-14f)
+                assert_int_equal(word & 0x7fff, 0);
+            else
+                assert_int_equal(word, exact);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(quick_words),
         cmocka_unit_test(round_trip),
         cmocka_unit_test(rounding),
         cmocka_unit_test(known_words),
