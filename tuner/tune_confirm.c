@@ -63,7 +63,7 @@ out:
     return rc;
 }
 
-/* The standing arm must hold under the full check too; where it does not, the next default or, last, the race's second takes its place. */
+/* The standing arm must hold under the full check too; where a default does not, finalists() finds one that stands in for it. */
 static int prove_standing(struct tune *t, struct err *e)
 {
     bool passed = false;
@@ -222,6 +222,13 @@ static int best_promotion(const struct confirm *c)
     return best;
 }
 
+static bool is_default(struct tune *t, const struct tune_item *i)
+{
+    struct cand c;
+
+    return domain_default(t->domain, i->cand.tmpl, &c) && cand_equal(t->domain, &i->cand, &c);
+}
+
 static int conclude(struct tune *t, const struct confirm *c, struct err *e)
 {
     int best = t->o->no_promote ? -1 : best_promotion(c), last = best;
@@ -233,7 +240,9 @@ static int conclude(struct tune *t, const struct confirm *c, struct err *e)
     if (best >= 0) {
         if (write_decision(t, c, &c->f[best], t->has_champion ? "promote" : "crown", c->f[best].item,
                            t->has_champion ? "faster than the champion before it"
-                                           : "faster than the default configuration",
+                           : is_default(t, t->standing)
+                               ? "faster than the default configuration"
+                               : "faster than a configuration that stood in: no default passed",
                            name, e) != 0)
             return -1;
         tune_report(t, "%s is the new champion", name);
@@ -241,9 +250,11 @@ static int conclude(struct tune *t, const struct confirm *c, struct err *e)
     }
     if (!t->has_champion && !t->o->no_promote && t->standing) {
         if (write_decision(t, c, c->n ? &c->f[last] : NULL, "crown", t->standing,
-                           "the default configuration: no candidate was proven faster", name, e) != 0)
+                           is_default(t, t->standing) ? "the default configuration: no candidate was proven faster"
+                                                      : "no default passed, and no other candidate was proven faster",
+                           name, e) != 0)
             return -1;
-        tune_report(t, "%s, the default configuration, is champion: no candidate was proven faster", name);
+        tune_report(t, "%s, the standing arm, is champion: no candidate was proven faster", name);
         return 0;
     }
     if (last >= 0 && write_decision(t, c, &c->f[last], NULL, NULL, "", name, e) != 0) return -1;

@@ -33,6 +33,7 @@ static void send(struct tune *t)
 {
     if (!t->o->progress) return;
     t->progress.elapsed_s = tune_elapsed(t);
+    t->progress.compiling = t->farm ? farm_pending(t->farm) : 0;
     t->progress.best = t->best_text;
     t->o->progress(t->o->ctx, &t->progress);
 }

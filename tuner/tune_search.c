@@ -259,7 +259,6 @@ static int step(struct tune *t, int from, struct err *e)
     at = worker_now();
     worker_pump(t->loop, 0.2);
     t->device_idle_s += worker_now() - at;
-    t->progress.compiling = farm_pending(t->farm);
     tune_tick(t);
     return 0;
 }
@@ -403,7 +402,6 @@ int tune_search(struct tune *t, struct err *e)
     TRY(forced(t, &past, e));
     t->progress.total += t->nforced;
     rc = proposals(t, s, &past, e);
-    t->progress.compiling = 0;
 out:
     search_close(s);
     past_free(&past);
