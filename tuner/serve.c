@@ -401,7 +401,8 @@ static void do_evaluate(struct serve *s, const json_t *r)
         err_set(&e, ERR_DEVICE, "the device context did not survive this kernel (canary failed)");
         answer_class(DEVICE_STICKY, FATE_CRASH, &e, reply);
     }
-    if (fate != FATE_OK) close_bench(s); /* its tensors may have suffered; a good candidate's successor finds them drawn */
+    if (fate != FATE_OK)
+        close_bench(s); /* its tensors may have suffered; a good candidate's successor finds them drawn */
     if (!keep) drop(s, l);
     answer_fate(fate, fate == FATE_OK ? "" : e.text, reply);
 }
