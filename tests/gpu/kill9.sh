@@ -5,7 +5,7 @@
 . "$SOURCE_DIR/tests/fault/common.bash"
 . "$SOURCE_DIR/tests/gpu/common.bash"
 sed "s/^  FAULT: .*/  ROWS: [1, 2]\n  PASSES: [1, 4]\n  FAULT: [0]/" "$SOURCE_DIR/tests/data/spaces/planted.yaml" >"$work/planted.yaml"
-timeout --kill-after=5 120 python3 -B "$SOURCE_DIR/tests/fault/kill9.py" "$FATUNE" "$work/planted.yaml" --device cuda --length 8 --kills 5 --limit 55 \
+timeout --kill-after=5 120 python3 -B "$SOURCE_DIR/tests/fault/kill9.py" "$FATUNE" "$work/planted.yaml" --device cuda --length 5 --kills 5 --least 3 --limit 50 \
     --option=--templates="$SOURCE_DIR/tests/data/templates" ${FATUNE_KILL_SEED:+--seed "$FATUNE_KILL_SEED"} || bad=1
 no_workers "after all"
 gpu_is_sound "after all" "$work/planted.yaml" --templates "$SOURCE_DIR/tests/data/templates"
