@@ -445,6 +445,13 @@ static void ask_valid(struct verdict *v, const struct trial *t, const struct ver
 }
 
 /* A trial of the champion against its own copy: what is wrong with the measurement shows here. */
+/* Is the gain proven even when a bias of this size (ln ratio) is taken off it? A noisy machine's control may be off by chance; a bias
+ * that it proves is another matter and no gain outweighs it. */
+static bool outweighs(const struct verdict *v, const struct verdict_rule *rule, double bias)
+{
+    return isfinite(v->upper) && v->upper + bias < log(1.0 - rule->min_gain);
+}
+
 static int ask_control(struct verdict *v, const struct trial *aa, const struct verdict_rule *rule, struct err *e)
 {
     struct reduced r = {0};
@@ -473,6 +480,12 @@ static int ask_control(struct verdict *v, const struct trial *aa, const struct v
     else if (r.n < rule->min_sessions || !interval)
         say(v, VERDICT_CONTROL, false, "the A/A control has %d valid sessions, at least %d needed", r.n,
             rule->min_sessions);
+    else if (ci.low <= 0.0 && ci.high >= 0.0 && fabs(z) > half_gain && outweighs(v, rule, fmax(-ci.low, ci.high)))
+        say(v, VERDICT_CONTROL, true,
+            "the A/A ratio %.5f [%.5f, %.5f] (99%%) holds 1; off by %.3f%%, and the gain clears min_gain by more than "
+            "the "
+            "bias that leaves possible",
+            v->aa_ratio, v->aa_ci.low, v->aa_ci.high, off);
     else if (rule->min_gain > 0.0 && fabs(z) > half_gain + FLAT)
         say(v, VERDICT_CONTROL, false, "the A/A control is off by %.3f%%, more than half of min_gain (%.3f%%)", off,
             100.0 * half_gain);

@@ -208,6 +208,28 @@ static void the_control_can_veto(void **state)
     trial_free(&few);
 }
 
+/* A control that is off by chance (its interval holds 1) stops a small gain, and not one that is larger than any bias it allows. */
+static void a_noisy_control_stops_small_gains_alone(void **state)
+{
+    struct trial large = trial(&quiet, 6, 12, 0.3), small = trial(&quiet, 6, 12, 0.02), aa = trial(&silent, 8, 12, 0.0);
+    struct verdict v;
+    (void)state;
+    for (int s = 0; s < 12; s++) /* sessions off by -1%, +2%, -1%, ...: mean 0.5%, and an interval that holds 1 */
+        for (int q = 0; q < 20; q++)
+            for (int l = 0; l < 4; l++)
+                if ((l == 1 || l == 2) != aa.sessions[s].quads[q].baab)
+                    aa.sessions[s].quads[q].letter[l] *= s % 2 ? 1.02 : 0.99;
+    v = decide(&rule, &large, &aa);
+    assert_int_equal(v.outcome, VERDICT_PROMOTE);
+    assert_says(&v, VERDICT_CONTROL, "more than the bias");
+    v = decide(&rule, &small, &aa);
+    assert_int_equal(v.outcome, VERDICT_INVALID);
+    assert_says(&v, VERDICT_CONTROL, "more than half of min_gain");
+    trial_free(&large);
+    trial_free(&small);
+    trial_free(&aa);
+}
+
 static void effect_and_target_can_stop_a_proven_gain(void **state)
 {
     struct trial ab = trial(&quiet, 9, 12, 0.02);
@@ -494,6 +516,7 @@ int main(void)
         cmocka_unit_test(few_sessions_discards_and_flags_are_invalid),
         cmocka_unit_test(discarded_quads_do_not_count),
         cmocka_unit_test(the_control_can_veto),
+        cmocka_unit_test(a_noisy_control_stops_small_gains_alone),
         cmocka_unit_test(effect_and_target_can_stop_a_proven_gain),
         cmocka_unit_test(cycles_must_agree),
         cmocka_unit_test(two_placements_are_undecided),
