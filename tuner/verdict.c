@@ -444,7 +444,6 @@ static void ask_valid(struct verdict *v, const struct trial *t, const struct ver
             v->quads_discarded, 100.0 * share);
 }
 
-/* A trial of the champion against its own copy: what is wrong with the measurement shows here. */
 /* Is the gain proven even when a bias of this size (ln ratio) is taken off it? A noisy machine's control may be off by chance; a bias
  * that it proves is another matter and no gain outweighs it. */
 static bool outweighs(const struct verdict *v, const struct verdict_rule *rule, double bias)
@@ -452,6 +451,7 @@ static bool outweighs(const struct verdict *v, const struct verdict_rule *rule, 
     return isfinite(v->upper) && v->upper + bias < log(1.0 - rule->min_gain);
 }
 
+/* A trial of the champion against its own copy: what is wrong with the measurement shows here. */
 static int ask_control(struct verdict *v, const struct trial *aa, const struct verdict_rule *rule, struct err *e)
 {
     struct reduced r = {0};
