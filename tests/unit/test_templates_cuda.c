@@ -96,7 +96,7 @@ static void one(const char *name, const char *arch)
     assert_int_equal(driver->arch_target(&t, arch, &e), 0);
     for (size_t i = 0; i < sizeof spaces / sizeof spaces[0]; i++) {
         struct space s = {0};
-        struct domain *d;
+        struct domain *d = NULL;
         char text[1024];
         snprintf(text, sizeof text, spaces[i], name);
         if (space_parse(&s, text, strlen(text), "test", &e) != 0 || domain_open(&d, &s, dirs, 1, &t, &e) != 0)
