@@ -33,7 +33,7 @@ def main():
     path = ROOT / 'README.md'
     if not path.exists():
         print('README.md is missing')
-        return 77
+        return 1
     said = subprocess.run([sys.argv[1], '--help'], capture_output=True, text=True, timeout=20, check=True).stdout
     program, document = help_commands(said), readme_commands(path.read_text())
     for name in sorted(set(program) ^ set(document)):
