@@ -50,6 +50,8 @@
     X(copy_out, cuMemcpyDtoHAsync, CUDA_API_NAME(cuMemcpyDtoHAsync))                                                   \
     X(set_u32, cuMemsetD32Async, CUDA_API_NAME(cuMemsetD32Async))                                                      \
     X(launch, cuLaunchKernelEx, CUDA_API_NAME(cuLaunchKernelEx))                                                       \
+    X(clusters, cuOccupancyMaxActiveClusters, CUDA_API_NAME(cuOccupancyMaxActiveClusters))                             \
+    X(tensor_map, cuTensorMapEncodeTiled, CUDA_API_NAME(cuTensorMapEncodeTiled))                                       \
     X(graph_instantiate, cuGraphInstantiate, CUDA_API_NAME(cuGraphInstantiate))                                        \
     X(graph_upload, cuGraphUpload, CUDA_API_NAME(cuGraphUpload))                                                       \
     X(graph_launch, cuGraphLaunch, CUDA_API_NAME(cuGraphLaunch))                                                       \

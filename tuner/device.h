@@ -57,7 +57,7 @@ struct device_arg {
 struct device_launch {
     const struct device_kernel *kernel;
     const struct launch *geometry;
-    struct device_arg args[ARG_N]; /* in the order of geometry->args */
+    struct device_arg args[LAUNCH_ARGS]; /* in the order of geometry->args; a map's address is 16-byte aligned */
 };
 
 struct device_driver {

@@ -22,7 +22,6 @@
 #include "cuda_code.h"
 
 enum { CANARY_BLOCKS = 512, CANARY_THREADS = 64, CANARY_WORDS = CANARY_BLOCKS * CANARY_THREADS };
-enum { PORTABLE_CLUSTER = 8 }; /* blocks; more needs the function's consent */
 static const uint32_t canary_factor = 0x9E3779B1u;
 
 /* canary: out[i] = i * factor + seed. lead: waits the given nanoseconds, or a million turns should the timer stand. The
@@ -243,12 +242,67 @@ out:
 
 /* ---- kernels ---- */
 
+/* What the driver would wrap around, or refuse without saying why. */
+static enum device_class check_launch(const struct launch *g, struct err *e)
+{
+    int64_t blocks = 1;
+    for (int i = 0; i < 3; i++)
+        if (g->grid[i] < 1 || g->grid[i] > INT_MAX || g->block[i] < 1 || g->block[i] > 1024)
+            return refuse(e, "the launch has a grid or block dimension outside 1..2^31-1 or 1..1024");
+    if (g->shared_bytes < 0 || g->shared_bytes > INT_MAX) return refuse(e, "dynamic shared memory out of range");
+    if (g->nargs < 0 || g->nargs > LAUNCH_ARGS) return refuse(e, "too many kernel arguments");
+    for (int i = 0; i < 3 && g->cluster[0] != 0; i++) {
+        if (g->cluster[i] < 1 || g->cluster[i] > LAUNCH_CLUSTER || (blocks *= g->cluster[i]) > LAUNCH_CLUSTER)
+            return refuse(e, "the launch has a cluster of more than 8 blocks, or of none; take 1 to 8");
+        if (g->grid[i] % g->cluster[i] != 0)
+            return refuse(e, "the cluster does not divide the grid; take a divisor or a larger grid");
+    }
+    return DEVICE_OK;
+}
+
+/* cluster: the caller's, as long as the configuration is used. */
+static CUlaunchConfig configuration(const struct device *d, const struct launch *g, CUlaunchAttribute *cluster)
+{
+    CUlaunchConfig config = {.gridDimX = (unsigned)g->grid[0],
+                             .gridDimY = (unsigned)g->grid[1],
+                             .gridDimZ = (unsigned)g->grid[2],
+                             .blockDimX = (unsigned)g->block[0],
+                             .blockDimY = (unsigned)g->block[1],
+                             .blockDimZ = (unsigned)g->block[2],
+                             .sharedMemBytes = (unsigned)g->shared_bytes,
+                             .hStream = d->stream};
+    if (g->cluster[0] > 0) {
+        *cluster = (CUlaunchAttribute){.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION};
+        cluster->value.clusterDim.x = (unsigned)g->cluster[0];
+        cluster->value.clusterDim.y = (unsigned)g->cluster[1];
+        cluster->value.clusterDim.z = (unsigned)g->cluster[2];
+        config.attrs = cluster;
+        config.numAttrs = 1;
+    }
+    return config;
+}
+
+/* Blocks of a cluster run at the same time on neighbouring multiprocessors: has the device room for one? */
+static enum device_class cluster_has_room(struct device *d, const struct device_kernel *k, const struct launch *g,
+                                          struct err *e)
+{
+    CUlaunchAttribute cluster;
+    CUlaunchConfig config = configuration(d, g, &cluster);
+    enum device_class class;
+    int clusters = 0;
+    DO(d->api.clusters(&clusters, k->function, &config), "asking for a cluster");
+    if (clusters == 0)
+        return refuse(
+            e, "the device has no room for one cluster of such blocks; take smaller blocks or a smaller cluster");
+out:
+    return class;
+}
+
 /* Lets the function use the shared memory and the cluster that its launch asks for. */
 static enum device_class prepare(struct device *d, struct device_kernel *k, const struct launch *l, struct err *e)
 {
-    enum device_class class = DEVICE_OK;
-    if (l->shared_bytes < 0 || l->shared_bytes > INT_MAX) return refuse(e, "dynamic shared memory out of range");
-    if (l->shared_bytes > 0) {
+    enum device_class class = check_launch(l, e);
+    if (class == DEVICE_OK && l->shared_bytes > 0) {
         char what[96];
         snprintf(what, sizeof what, "asking for %lld bytes of dynamic shared memory", (long long)l->shared_bytes);
         DO(d->api.function_set(k->function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, (int)l->shared_bytes),
@@ -257,13 +311,7 @@ static enum device_class prepare(struct device *d, struct device_kernel *k, cons
                                CU_SHAREDMEM_CARVEOUT_MAX_SHARED),
            "asking for the largest shared memory carve-out");
     }
-    if (l->cluster[0] > 0) {
-        for (int i = 0; i < 3; i++)
-            if (l->cluster[i] < 1 || l->cluster[i] > 1024) return refuse(e, "cluster dimensions out of range");
-        if (l->cluster[0] * l->cluster[1] * l->cluster[2] > PORTABLE_CLUSTER)
-            DO(d->api.function_set(k->function, CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 1),
-               "asking for a large cluster");
-    }
+    if (class == DEVICE_OK && l->cluster[0] > 0) class = cluster_has_room(d, k, l, e);
 out:
     return class;
 }
@@ -398,38 +446,70 @@ out:
 
 /* ---- launches ---- */
 
-/* Puts one launch into the stream. The parameters' values are copied before it returns. */
+/* One kernel parameter by value. */
+union parameter {
+    CUdeviceptr pointer;
+    CUtensorMap map;
+};
+
+static CUtensorMapSwizzle swizzle_of(int64_t bytes)
+{
+    return bytes == 32    ? CU_TENSOR_MAP_SWIZZLE_32B
+           : bytes == 64  ? CU_TENSOR_MAP_SWIZZLE_64B
+           : bytes == 128 ? CU_TENSOR_MAP_SWIZZLE_128B
+                          : CU_TENSOR_MAP_SWIZZLE_NONE;
+}
+
+static CUtensorMapL2promotion promotion_of(int64_t bytes)
+{
+    return bytes == 64    ? CU_TENSOR_MAP_L2_PROMOTION_L2_64B
+           : bytes == 128 ? CU_TENSOR_MAP_L2_PROMOTION_L2_128B
+           : bytes == 256 ? CU_TENSOR_MAP_L2_PROMOTION_L2_256B
+                          : CU_TENSOR_MAP_L2_PROMOTION_NONE;
+}
+
+/* Encodes m for the tensor at base: the driver computes, the device is not touched. */
+static enum device_class encode_map(struct device *d, const struct tensor_map *m, enum arg a, CUdeviceptr base,
+                                    CUtensorMap *out, struct err *e)
+{
+    const cuuint64_t row_bytes = 2 * (cuuint64_t)m->columns;
+    const cuuint64_t extents[3] = {(cuuint64_t)m->columns, (cuuint64_t)m->rows, (cuuint64_t)m->planes};
+    const cuuint64_t strides[2] = {row_bytes, row_bytes * (cuuint64_t)m->rows};
+    const cuuint32_t box[3] = {(cuuint32_t)m->box_columns, (cuuint32_t)m->box_rows, 1}, steps[3] = {1, 1, 1};
+    char what[160];
+    if (base % 16 != 0) {
+        err_set(e, ERR_BUG, "the buffer of %s, seen through a tensor map, is not 16-byte aligned", arg_name(a));
+        return DEVICE_LOST;
+    }
+    snprintf(what, sizeof what, "encoding the tensor map of %s (box %lld x %lld, swizzle %lld)", arg_name(a),
+             (long long)m->box_columns, (long long)m->box_rows, (long long)m->swizzle_bytes);
+    return answer(d,
+                  d->api.tensor_map(
+                      out, m->dtype == DTYPE_BF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+                      3, (void *)(uintptr_t)base, extents, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                      swizzle_of(m->swizzle_bytes), promotion_of(m->l2_bytes), CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
+                  what, e);
+}
+
+/* Puts one launch into the stream. The parameters' values, maps too, are copied before it returns, into a graph's node as well. */
 static enum device_class enqueue(struct device *d, const struct device_launch *l, struct err *e)
 {
     const struct launch *g = l->geometry;
-    CUdeviceptr values[ARG_N];
-    void *params[ARG_N];
-    CUlaunchAttribute cluster = {.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION};
+    union parameter values[LAUNCH_ARGS];
+    void *params[LAUNCH_ARGS];
+    CUlaunchAttribute cluster;
     char what[128];
-    for (int i = 0; i < 3; i++)
-        if (g->grid[i] < 1 || g->grid[i] > INT_MAX || g->block[i] < 1 || g->block[i] > 1024)
-            return refuse(e, "the launch has a grid or block dimension outside 1..2^31-1 or 1..1024");
-    if (g->shared_bytes < 0 || g->shared_bytes > INT_MAX) return refuse(e, "dynamic shared memory out of range");
-    if (g->nargs < 0 || g->nargs > ARG_N) return refuse(e, "too many kernel arguments");
-    for (int i = 0; i < g->nargs; i++) {
-        values[i] = l->args[i].buffer->address + l->args[i].offset;
+    enum device_class class = check_launch(g, e);
+    for (int i = 0; class == DEVICE_OK && i < g->nargs; i++) {
+        CUdeviceptr at = l->args[i].buffer->address + l->args[i].offset;
         params[i] = &values[i];
+        if (g->maps[i].columns > 0)
+            class = encode_map(d, &g->maps[i], g->args[i], at, &values[i].map, e);
+        else
+            values[i].pointer = at;
     }
-    CUlaunchConfig config = {.gridDimX = (unsigned)g->grid[0],
-                             .gridDimY = (unsigned)g->grid[1],
-                             .gridDimZ = (unsigned)g->grid[2],
-                             .blockDimX = (unsigned)g->block[0],
-                             .blockDimY = (unsigned)g->block[1],
-                             .blockDimZ = (unsigned)g->block[2],
-                             .sharedMemBytes = (unsigned)g->shared_bytes,
-                             .hStream = d->stream};
-    if (g->cluster[0] > 0) {
-        cluster.value.clusterDim.x = (unsigned)g->cluster[0];
-        cluster.value.clusterDim.y = (unsigned)g->cluster[1];
-        cluster.value.clusterDim.z = (unsigned)g->cluster[2];
-        config.attrs = &cluster;
-        config.numAttrs = 1;
-    }
+    if (class != DEVICE_OK) return class;
+    CUlaunchConfig config = configuration(d, g, &cluster);
     snprintf(what, sizeof what, "launching '%s'", g->entry);
     return answer(d, d->api.launch(&config, l->kernel->function, params, NULL), what, e);
 }

@@ -500,6 +500,11 @@ static enum device_class enqueue(struct device *d, cl_kernel k, const struct lau
 {
     size_t global[3], local[3];
     cl_int st;
+    for (int i = 0; i < g->nargs; i++)
+        if (g->maps[i].columns > 0) {
+            err_set(e, ERR_DEVICE, "OpenCL has no tensor maps; give the kernel a pointer");
+            return DEVICE_FATE;
+        }
     if (g->shared_bytes != 0 || g->cluster[0] > 1 || g->cluster[1] > 1 || g->cluster[2] > 1) {
         err_set(e, ERR_DEVICE,
                 "OpenCL has neither dynamic shared memory nor clusters; set `launch.shared` to \"0\" and "

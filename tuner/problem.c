@@ -28,6 +28,17 @@ const char *dtype_name(enum dtype d)
     return d == DTYPE_BF16 ? "bf16" : "f16";
 }
 
+static int dtype_parse(enum dtype *out, const char *name)
+{
+    for (int d = DTYPE_F16; name && d <= DTYPE_BF16; d++) {
+        if (strcmp(dtype_name((enum dtype)d), name) == 0) {
+            *out = (enum dtype)d;
+            return 0;
+        }
+    }
+    return -1;
+}
+
 const char *mask_name(enum mask m)
 {
     return m == MASK_CAUSAL ? "causal" : "none";
@@ -58,6 +69,16 @@ size_t problem_kv_elements(const struct problem *p)
 size_t problem_rows(const struct problem *p)
 {
     return (size_t)p->batch * (size_t)p->heads * (size_t)p->seq_q;
+}
+
+struct tensor_map problem_tensor_map(const struct problem *p, enum arg a)
+{
+    bool kv = a == ARG_K || a == ARG_V;
+
+    return (struct tensor_map){.dtype = p->dtype,
+                               .columns = p->head_dim,
+                               .rows = kv ? p->seq_kv : p->seq_q,
+                               .planes = (int64_t)p->batch * (kv ? p->kv_heads : p->heads)};
 }
 
 int problem_keys_seen(const struct problem *p, int i)
@@ -202,9 +223,8 @@ int problem_from_json(struct problem *p, const json_t *j, struct err *e)
     const char *mask = json_string_value(json_object_get(j, "mask"));
 
     if (!dtype || !mask) return err_set(e, ERR_BUG, "problem: member dtype or mask is missing");
-    p->dtype = strcmp(dtype, "bf16") == 0 ? DTYPE_BF16 : DTYPE_F16;
     p->mask = strcmp(mask, "causal") == 0 ? MASK_CAUSAL : MASK_NONE;
-    if (strcmp(dtype, dtype_name(p->dtype)) != 0 || strcmp(mask, mask_name(p->mask)) != 0)
+    if (dtype_parse(&p->dtype, dtype) != 0 || strcmp(mask, mask_name(p->mask)) != 0)
         return err_set(e, ERR_BUG, "problem: dtype %s or mask %s is unknown", dtype, mask);
     return members_from_json(p, problem_members, COUNT(problem_members), j, "problem", e);
 }
@@ -264,29 +284,76 @@ static int from_triple(int64_t x[3], const json_t *j)
     return 0;
 }
 
+static const struct member map_members[] = {
+    MEMBER(tensor_map, columns, KIND_INT64),  MEMBER(tensor_map, rows, KIND_INT64),
+    MEMBER(tensor_map, planes, KIND_INT64),   MEMBER(tensor_map, box_columns, KIND_INT64),
+    MEMBER(tensor_map, box_rows, KIND_INT64), MEMBER(tensor_map, swizzle_bytes, KIND_INT64),
+    MEMBER(tensor_map, l2_bytes, KIND_INT64),
+};
+
+/* Which of the arguments are maps, in their order; NULL when out of memory. */
+static json_t *maps_to_json(const struct launch *l)
+{
+    json_t *list = json_array();
+
+    for (int i = 0; list && i < l->nargs; i++) {
+        const struct tensor_map *m = &l->maps[i];
+        json_t *j;
+        if (m->columns == 0) continue;
+        j = json_pack("{s:i,s:s}", "argument", i, "dtype", dtype_name(m->dtype));
+        if (j && members_to_json(j, map_members, COUNT(map_members), m) == 0 && json_array_append(list, j) == 0) {
+            json_decref(j);
+            continue;
+        }
+        json_decref(j);
+        json_decref(list);
+        list = NULL;
+    }
+    return list;
+}
+
+static int map_from_json(struct launch *l, const json_t *j, struct err *e)
+{
+    const json_t *argument = json_object_get(j, "argument");
+    json_int_t i = json_is_integer(argument) ? json_integer_value(argument) : -1;
+
+    if (i < 0 || i >= l->nargs || dtype_parse(&l->maps[i].dtype, json_string_value(json_object_get(j, "dtype"))) != 0)
+        return err_set(e, ERR_BUG, "launch: a tensor map has no argument or no known dtype");
+    if (members_from_json(&l->maps[i], map_members, COUNT(map_members), j, "tensor map", e) != 0) return -1;
+    return l->maps[i].columns > 0 ? 0 : err_set(e, ERR_BUG, "launch: a tensor map has no columns");
+}
+
 json_t *launch_to_json(const struct launch *l)
 {
-    json_t *args = json_array();
+    json_t *args = json_array(), *maps = maps_to_json(l), *j;
 
     for (int i = 0; i < l->nargs; i++)
         if (json_array_append_new(args, json_string(arg_name(l->args[i]))) != 0) {
             json_decref(args);
+            json_decref(maps);
             return NULL;
         }
-    return json_pack("{s:s,s:o,s:o,s:o,s:I,s:o}", "entry", l->entry, "grid", triple(l->grid), "block", triple(l->block),
-                     "cluster", triple(l->cluster), "shared_bytes", l->shared_bytes, "args", args);
+    j = json_pack("{s:s,s:o,s:o,s:o,s:I,s:o}", "entry", l->entry, "grid", triple(l->grid), "block", triple(l->block),
+                  "cluster", triple(l->cluster), "shared_bytes", l->shared_bytes, "args", args);
+    /* Only where there are any: the text of a launch is part of stored identities. */
+    if (!j || !maps || (json_array_size(maps) > 0 && json_object_set(j, "maps", maps) != 0)) {
+        json_decref(j);
+        j = NULL;
+    }
+    json_decref(maps);
+    return j;
 }
 
 int launch_from_json(struct launch *l, const json_t *j, struct err *e)
 {
-    const json_t *args = json_object_get(j, "args");
+    const json_t *args = json_object_get(j, "args"), *maps = json_object_get(j, "maps");
     const char *entry = json_string_value(json_object_get(j, "entry"));
 
     *l = (struct launch){0};
     if (!entry || strlen(entry) >= sizeof l->entry || from_triple(l->grid, json_object_get(j, "grid")) != 0 ||
         from_triple(l->block, json_object_get(j, "block")) != 0 ||
         from_triple(l->cluster, json_object_get(j, "cluster")) != 0 ||
-        !json_is_integer(json_object_get(j, "shared_bytes")) || json_array_size(args) > ARG_N)
+        !json_is_integer(json_object_get(j, "shared_bytes")) || json_array_size(args) > LAUNCH_ARGS)
         return err_set(e, ERR_BUG, "launch: a member is missing or of the wrong type");
     memcpy(l->entry, entry, strlen(entry) + 1);
     l->shared_bytes = json_integer_value(json_object_get(j, "shared_bytes"));
@@ -296,5 +363,8 @@ int launch_from_json(struct launch *l, const json_t *j, struct err *e)
             return err_set(e, ERR_BUG, "launch: argument %zu is unknown", i);
         l->nargs++;
     }
+    if (maps && !json_is_array(maps)) return err_set(e, ERR_BUG, "launch: maps is no list");
+    for (size_t i = 0; i < json_array_size(maps); i++)
+        if (map_from_json(l, json_array_get(maps, i), e) != 0) return -1;
     return 0;
 }

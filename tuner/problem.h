@@ -47,12 +47,27 @@ enum arg { ARG_Q, ARG_K, ARG_V, ARG_O, ARG_LSE, ARG_REF_O, ARG_REF_LOW, ARG_N };
 /* REF_O: float, reference output; REF_LOW: float, straightforward computation rounded to the dtype. Only the template
  * `reference` has them. */
 
+/* A descriptor for the copy engine of sm_90 and up, all of it but the address: a dense tensor seen as planes of rows of
+ * columns, and the box that one copy moves (of one plane). What a box has beyond the tensor reads as zero and is not
+ * written. Counts are in elements. */
+struct tensor_map {
+    enum dtype dtype;
+    int64_t columns, rows, planes; /* columns 0: no map */
+    int64_t box_columns, box_rows;
+    int64_t swizzle_bytes; /* 0 none, 32, 64, 128 */
+    int64_t l2_bytes;      /* how much the L2 fetches at least: 0 as asked, 64, 128, 256 */
+};
+
+#define LAUNCH_ARGS 16
+#define LAUNCH_CLUSTER 8 /* blocks of a cluster that every device with clusters can run */
+
 struct launch {
     char entry[64];
     int64_t grid[3], block[3], cluster[3]; /* cluster 0,0,0: none */
     int64_t shared_bytes;                  /* dynamic */
     int nargs;
-    enum arg args[ARG_N];
+    enum arg args[LAUNCH_ARGS]; /* the kernel's parameters in order: which tensor; one may be there again as a map */
+    struct tensor_map maps[LAUNCH_ARGS]; /* of args[i], by value; columns 0: args[i] is a pointer */
 };
 
 const char *arg_name(enum arg a);
@@ -63,6 +78,9 @@ const char *mask_name(enum mask m);
 /* The dtype's word nearest to x, for drawing inputs: quick, for |x| < 65000 alone; below f16's normal range it gives 0.
  * check_encode is the exact one. */
 uint16_t problem_word(enum dtype d, float x);
+
+/* The tensor of argument a (q, k, v or o) as a map sees it; box and swizzle are zero. */
+struct tensor_map problem_tensor_map(const struct problem *p, enum arg a);
 
 /* Elements, useful operations (a causal pair that is masked costs nothing) and least device-memory bytes of one run. */
 size_t problem_q_elements(const struct problem *p); /* also of O */

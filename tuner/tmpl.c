@@ -273,22 +273,102 @@ static int read_launch(struct tmpl *t, const struct doc_node *map, struct err *e
     return read_triple(t, cluster, TMPL_CLUSTER, e);
 }
 
+static int map_named(const struct tmpl *t, const char *name)
+{
+    for (int i = 0; i < t->priv->nmaps; i++)
+        if (strcmp(t->priv->maps[i].name, name) == 0) return i;
+    return -1;
+}
+
+static int read_map_name(struct tmpl *t, struct tmpl_map *m, const struct doc_node *n, struct err *e)
+{
+    enum arg a;
+    char *name;
+
+    if (doc_name(n, &name, e) != 0) return -1;
+    if (arg_parse(&a, name) == 0)
+        err_at(e, &n->at, "`%s` is the tensor's own pointer among the arguments; name the map otherwise, `%s_map`",
+               name, name);
+    else if (map_named(t, name) >= 0)
+        err_at(e, &n->at, "two tensor maps are named `%s`; give each a name of its own", name);
+    else
+        m->name = name;
+    if (m->name) return 0;
+    free(name);
+    return -1;
+}
+
+static int read_map(struct tmpl *t, const struct doc_node *map, struct err *e)
+{
+    static const char *const keys[] = {"name", "tensor", "box", "swizzle", "l2_promotion"}, *const tensors[] = {
+                                                                                                "q", "k", "v", "o"};
+    static const enum arg roles[] = {ARG_Q, ARG_K, ARG_V, ARG_O};
+    struct tmpl_map *m = &t->priv->maps[t->priv->nmaps];
+    struct space_rule *r = &t->priv->launch[TMPL_MAPS + TMPL_MAP_N * t->priv->nmaps];
+    const struct doc_node *name, *tensor, *box, *swizzle = doc_get(map, "swizzle"), *l2 = doc_get(map, "l2_promotion");
+    int i;
+
+    if (doc_keys(map, "a tensor map", keys, COUNT(keys), e) != 0 || doc_need(&name, map, "name", e) != 0 ||
+        doc_need(&tensor, map, "tensor", e) != 0 || doc_need(&box, map, "box", e) != 0 ||
+        read_map_name(t, m, name, e) != 0)
+        return -1;
+    t->priv->nmaps++; /* its name is freed with the template */
+    if (doc_choice(tensor, tensors, COUNT(tensors), &i, e) != 0 || doc_list(box, e) != 0) return -1;
+    m->tensor = roles[i];
+    if (box->n != 2) return err_at(e, &box->at, "`box` needs two expressions, columns and rows, not %d", box->n);
+    if (read_expression(&r[TMPL_MAP_COLUMNS], &box->item[0], e) != 0 ||
+        read_expression(&r[TMPL_MAP_ROWS], &box->item[1], e) != 0 ||
+        (swizzle && read_expression(&r[TMPL_MAP_SWIZZLE], swizzle, e) != 0))
+        return -1;
+    return l2 ? read_expression(&r[TMPL_MAP_L2], l2, e) : 0;
+}
+
+static int read_tensor_maps(struct tmpl *t, const struct doc_node *list, struct err *e)
+{
+    if (strcmp(t->language, "cuda") != 0)
+        return err_at(e, &list->key_at, "tensor maps are CUDA's; an OpenCL kernel reads its tensors by pointer");
+    if (doc_list(list, e) != 0) return -1;
+    if (list->n > TMPL_MAX_MAPS) return err_at(e, &list->at, "%d tensor maps; at most %d", list->n, TMPL_MAX_MAPS);
+    for (int i = 0; i < list->n; i++)
+        if (read_map(t, &list->item[i], e) != 0) return -1;
+    return 0;
+}
+
+static int read_argument(struct tmpl *t, const struct doc_node *n, struct err *e)
+{
+    struct tmpl_private *priv = t->priv;
+    bool reference = strncmp(t->name, "reference_", 10) == 0;
+    int map = n->kind == DOC_TEXT ? map_named(t, n->text) : -1;
+    enum arg a = map >= 0 ? priv->maps[map].tensor : ARG_N;
+
+    if (n->kind != DOC_TEXT || (map < 0 && arg_parse(&a, n->text) != 0) ||
+        (!reference && (a == ARG_REF_O || a == ARG_REF_LOW)))
+        return err_at(e, &n->at, "an argument is one of q, k, v, o and lse%s, or the name of a tensor map",
+                      reference ? ", ref_o, ref_low" : "");
+    for (int k = 0; k < priv->nargs; k++)
+        if (priv->args[k] == a && priv->arg_map[k] == map)
+            return err_at(e, &n->at, "argument `%s` is listed twice", n->text);
+    priv->args[priv->nargs] = a; /* ARG_N + TMPL_MAX_MAPS different ones at most */
+    priv->arg_map[priv->nargs++] = map;
+    return 0;
+}
+
 static int read_arguments(struct tmpl *t, const struct doc_node *list, struct err *e)
 {
-    bool reference = strncmp(t->name, "reference_", 10) == 0, writes = false;
-    enum arg a;
+    const struct tmpl_private *priv = t->priv;
+    bool writes = false, used[TMPL_MAX_MAPS] = {false};
 
+    _Static_assert(ARG_N + TMPL_MAX_MAPS <= LAUNCH_ARGS, "every tensor and every map may be an argument");
     if (doc_list(list, e) != 0) return -1;
     for (int i = 0; i < list->n; i++) {
-        const struct doc_node *n = &list->item[i];
-        if (n->kind != DOC_TEXT || arg_parse(&a, n->text) != 0 || (!reference && (a == ARG_REF_O || a == ARG_REF_LOW)))
-            return err_at(e, &n->at, "an argument is one of q, k, v, o and lse%s", reference ? ", ref_o, ref_low" : "");
-        for (int k = 0; k < i; k++)
-            if (t->priv->args[k] == a) return err_at(e, &n->at, "argument `%s` is listed twice", n->text);
-        t->priv->args[i] = a; /* ARG_N different ones at most */
-        t->priv->nargs = i + 1;
-        writes = writes || a == ARG_O || a == ARG_REF_O;
+        if (read_argument(t, &list->item[i], e) != 0) return -1;
+        writes = writes || priv->args[i] == ARG_O || priv->args[i] == ARG_REF_O;
+        if (priv->arg_map[i] >= 0) used[priv->arg_map[i]] = true;
     }
+    for (int m = 0; m < priv->nmaps; m++)
+        if (!used[m])
+            return err_at(e, &list->at, "the tensor map `%s` is not among the arguments; list it or remove it",
+                          priv->maps[m].name);
     return writes ? 0 : err_at(e, &list->at, "no argument receives the output: `o` is missing");
 }
 
@@ -304,7 +384,8 @@ static int read_manifest(struct tmpl *t, const struct doc_node *root, struct err
                     {"includes", read_includes, false}, {"options", read_options, false},
                     {"requires", read_requires, false}, {"params", read_params, true},
                     {"derive", read_derive, false},     {"constraints", read_constraints, false},
-                    {"launch", read_launch, true},      {"arguments", read_arguments, true}};
+                    {"launch", read_launch, true},      {"tensor_maps", read_tensor_maps, false},
+                    {"arguments", read_arguments, true}};
     const char *keys[COUNT(sections)];
     const struct doc_node *n;
 
@@ -407,6 +488,8 @@ void tmpl_free(struct tmpl *t)
         strings_free(priv->options, priv->noptions);
         for (int i = 0; i < TMPL_NLAUNCH; i++)
             free(priv->launch[i].text);
+        for (int i = 0; i < priv->nmaps; i++)
+            free(priv->maps[i].name);
         free(priv->path);
         free(priv->yaml);
         free(priv->source_name);

@@ -1,7 +1,8 @@
 /* tmpl.h - a template: manifest and kernel source, loaded once; rendering touches no file.
  *
  * Loading refuses, with a position: unknown keys, a source outside the folder, an #include that is not in the manifest or
- * not on the closed list, a parameter that the source never mentions, an identifier in an #if that nobody defines. */
+ * not on the closed list, a parameter that neither the source nor a tensor map mentions, an identifier in an #if that nobody
+ * defines, a tensor map that is no argument or that no device could have. */
 #ifndef TMPL_H
 #define TMPL_H
 

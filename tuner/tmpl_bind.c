@@ -162,6 +162,116 @@ static int compile_all(struct tmpl_bound *b, struct err *e)
     return sort_steps(b, e);
 }
 
+/* ---- launch expressions ---- */
+
+/* An expression without parameters that cannot be evaluated is the author's mistake, not a point's. */
+static int at_rule(const struct space_rule *r, const struct err *cause, struct err *e)
+{
+    return cause->code == ERR_INPUT ? err_at(e, &r->at, "%s", cause->text) : err_set(e, cause->code, "%s", cause->text);
+}
+
+static const char *launch_what(int i)
+{
+    static const char *const of_map[TMPL_MAP_N] = {"box columns", "box rows", "swizzle", "l2_promotion"};
+
+    return i < TMPL_BLOCK     ? "grid"
+           : i < TMPL_SHARED  ? "block"
+           : i == TMPL_SHARED ? "shared"
+           : i < TMPL_MAPS    ? "cluster"
+                              : of_map[(i - TMPL_MAPS) % TMPL_MAP_N];
+}
+
+static int bad_launch(const struct tmpl_bound *b, int i, int64_t v, struct err *e, const char *what)
+{
+    struct buf seen = {0};
+
+    expr_values(b->launch[i], &seen);
+    err_at(e, &b->t->priv->launch[i].at, seen.n > 0 ? "%s is %" PRId64 ": %s (%s)" : "%s is %" PRId64 ": %s",
+           launch_what(i), v, what, buf_text(&seen));
+    buf_free(&seen);
+    return -1;
+}
+
+/* ---- tensor maps ---- */
+
+/* Without the expression: what swizzle and l2_promotion are. */
+static int64_t map_default(int part)
+{
+    return part == TMPL_MAP_L2 ? 256 : 0;
+}
+
+/* What cuTensorMapEncodeTiled asks of a box without interleaving, as far as the values of map m are known. v, known: of its
+ * TMPL_MAP_N expressions. */
+static int check_map(const struct tmpl_bound *b, int m, const int64_t *v, const bool *known, struct err *e)
+{
+    enum { ELEMENT = 2, LONGEST = 256 };
+    const int at = TMPL_MAPS + TMPL_MAP_N * m;
+    int64_t columns = v[TMPL_MAP_COLUMNS], rows = v[TMPL_MAP_ROWS], swizzle = v[TMPL_MAP_SWIZZLE], l2 = v[TMPL_MAP_L2];
+
+    if (known[TMPL_MAP_COLUMNS] && (columns < 1 || columns > LONGEST))
+        return bad_launch(b, at + TMPL_MAP_COLUMNS, columns, e, "a box has 1 to 256 columns; take several boxes");
+    if (known[TMPL_MAP_COLUMNS] && columns * ELEMENT % 16 != 0)
+        return bad_launch(b, at + TMPL_MAP_COLUMNS, columns, e,
+                          "a row of a box is a multiple of 16 bytes; take a multiple of 8 columns");
+    if (known[TMPL_MAP_ROWS] && (rows < 1 || rows > LONGEST))
+        return bad_launch(b, at + TMPL_MAP_ROWS, rows, e, "a box has 1 to 256 rows; take several boxes");
+    if (known[TMPL_MAP_SWIZZLE] && swizzle != 0 && swizzle != 32 && swizzle != 64 && swizzle != 128)
+        return bad_launch(b, at + TMPL_MAP_SWIZZLE, swizzle, e, "a swizzle spans 32, 64 or 128 bytes, or 0 for none");
+    if (known[TMPL_MAP_L2] && l2 != 0 && l2 != 64 && l2 != 128 && l2 != 256)
+        return bad_launch(b, at + TMPL_MAP_L2, l2, e, "the L2 fetches 64, 128 or 256 bytes, or 0 for what is asked");
+    if (known[TMPL_MAP_COLUMNS] && known[TMPL_MAP_SWIZZLE] && swizzle > 0 && columns * ELEMENT > swizzle)
+        return bad_launch(b, at + TMPL_MAP_COLUMNS, columns, e,
+                          "a row of the box, two bytes a column, is longer than the swizzle; take narrower boxes or a "
+                          "wider swizzle");
+    return 0;
+}
+
+static int a_name(void *ctx, const char *name, const struct pos *at)
+{
+    (void)ctx, (void)name, (void)at;
+    return 1;
+}
+
+/* Maps that depend on no name are checked when the template is loaded, the others when they are rendered. */
+static int check_constant_maps(const struct tmpl_bound *b, struct err *e)
+{
+    for (int m = 0; m < b->t->priv->nmaps; m++) {
+        int64_t v[TMPL_MAP_N];
+        bool known[TMPL_MAP_N];
+        for (int part = 0; part < TMPL_MAP_N; part++) {
+            int i = TMPL_MAPS + TMPL_MAP_N * m + part;
+            const struct space_rule *r = &b->t->priv->launch[i];
+            struct err cause = {0};
+            v[part] = map_default(part);
+            known[part] = !b->launch[i] || expr_names(r->text, &r->at, a_name, NULL, NULL) == 0;
+            if (b->launch[i] && known[part] && expr_int(b->launch[i], &v[part], &cause) != 0)
+                return at_rule(r, &cause, e);
+        }
+        if (check_map(b, m, v, known, e) != 0) return -1;
+    }
+    return 0;
+}
+
+/* v: of all launch expressions. */
+static int map_arguments(const struct tmpl_bound *b, struct launch *l, const int64_t *v, struct err *e)
+{
+    static const bool known[TMPL_MAP_N] = {true, true, true, true};
+    const struct tmpl_private *priv = b->t->priv;
+
+    for (int i = 0; i < priv->nargs; i++) {
+        int m = priv->arg_map[i];
+        const int64_t *own = v + TMPL_MAPS + TMPL_MAP_N * m;
+        if (m < 0) continue;
+        if (check_map(b, m, own, known, e) != 0) return -1;
+        l->maps[i] = problem_tensor_map(&b->problem, priv->args[i]);
+        l->maps[i].box_columns = own[TMPL_MAP_COLUMNS];
+        l->maps[i].box_rows = own[TMPL_MAP_ROWS];
+        l->maps[i].swizzle_bytes = own[TMPL_MAP_SWIZZLE];
+        l->maps[i].l2_bytes = own[TMPL_MAP_L2];
+    }
+    return 0;
+}
+
 int tmpl_check_expressions(const struct tmpl *t, struct err *e)
 {
     struct tmpl_bound *b = calloc(1, sizeof *b);
@@ -170,6 +280,7 @@ int tmpl_check_expressions(const struct tmpl *t, struct err *e)
     if (!b) return err_nomem(e);
     b->t = t;
     rc = compile_all(b, e);
+    if (rc == 0) rc = check_constant_maps(b, e);
     tmpl_bound_free(b);
     return rc;
 }
@@ -187,12 +298,6 @@ static int unfit(struct tmpl_bound *b, struct err *e, const char *fmt, ...)
     return b->unfit ? 0 : err_nomem(e);
 }
 
-/* An expression without parameters that cannot be evaluated is the author's mistake, not a point's. */
-static int at_rule(const struct space_rule *r, const struct err *cause, struct err *e)
-{
-    return cause->code == ERR_INPUT ? err_at(e, &r->at, "%s", cause->text) : err_set(e, cause->code, "%s", cause->text);
-}
-
 static int check_fitness(struct tmpl_bound *b, struct err *e)
 {
     const struct tmpl *t = b->t;
@@ -204,6 +309,11 @@ static int check_fitness(struct tmpl_bound *b, struct err *e)
     for (int i = 0; i < t->priv->nargs; i++)
         lse = lse || t->priv->args[i] == ARG_LSE;
     if (b->problem.lse && !lse) return unfit(b, e, "the problem asks for lse, and it has no such argument");
+    if (t->priv->nmaps > 0 && b->target.compute_capability > 0 && b->target.compute_capability < 90)
+        return unfit(b, e, "its tensor maps need sm_90; here sm_%d", b->target.compute_capability);
+    if (t->priv->nmaps > 0 && b->problem.head_dim % 8 != 0)
+        return unfit(b, e, "its tensor maps need rows of a multiple of 16 bytes; here HEAD_DIM = %d",
+                     b->problem.head_dim);
     for (int i = 0; i < t->nrequires; i++) {
         struct err cause = {0};
         struct buf seen = {0};
@@ -385,21 +495,6 @@ static void prelude(const struct tmpl_bound *b, struct buf *out)
     buf_printf(out, "#line 1 \"%s\"\n", b->t->priv->source_name);
 }
 
-static int bad_launch(const struct tmpl_bound *b, int i, int64_t v, struct err *e, const char *what)
-{
-    struct buf seen = {0};
-
-    expr_values(b->launch[i], &seen);
-    err_at(e, &b->t->priv->launch[i].at, "%s is %" PRId64 ": %s (%s)",
-           i < TMPL_BLOCK     ? "grid"
-           : i < TMPL_SHARED  ? "block"
-           : i == TMPL_SHARED ? "shared"
-                              : "cluster",
-           v, what, buf_text(&seen));
-    buf_free(&seen);
-    return -1;
-}
-
 static int product_within(const int64_t v[3], int64_t most)
 {
     return v[0] <= most && v[1] <= most / v[0] && v[2] <= most / v[0] / v[1];
@@ -433,8 +528,8 @@ static int check_geometry(const struct tmpl_bound *b, const struct launch *l, st
         if (l->grid[i] % l->cluster[i] != 0)
             return bad_launch(b, TMPL_CLUSTER + i, l->cluster[i], e, "it does not divide the grid");
     }
-    if (!product_within(l->cluster, 16))
-        return bad_launch(b, TMPL_CLUSTER, l->cluster[0], e, "more than 16 blocks in a cluster");
+    if (!product_within(l->cluster, LAUNCH_CLUSTER))
+        return bad_launch(b, TMPL_CLUSTER, l->cluster[0], e, "more than 8 blocks in a cluster");
     return 0;
 }
 
@@ -444,6 +539,7 @@ static int geometry(struct tmpl_bound *b, struct launch *l, struct err *e)
 
     for (int i = 0; i < TMPL_NLAUNCH; i++) {
         struct err cause = {0};
+        if (i >= TMPL_MAPS) v[i] = map_default((i - TMPL_MAPS) % TMPL_MAP_N);
         if (b->launch[i] && expr_int(b->launch[i], &v[i], &cause) != 0)
             return at_rule(&b->t->priv->launch[i], &cause, e);
     }
@@ -454,7 +550,7 @@ static int geometry(struct tmpl_bound *b, struct launch *l, struct err *e)
     memcpy(l->entry, b->t->entry, strlen(b->t->entry) + 1); /* tmpl.c checked its length */
     l->nargs = b->t->priv->nargs;
     memcpy(l->args, b->t->priv->args, sizeof l->args);
-    return check_geometry(b, l, e);
+    return check_geometry(b, l, e) != 0 ? -1 : map_arguments(b, l, v, e);
 }
 
 int tmpl_render(struct tmpl_bound *b, struct rendered *out, struct err *e)

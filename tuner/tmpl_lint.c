@@ -415,15 +415,27 @@ static int match(void *ctx, const char *name, const struct pos *at)
     return 0;
 }
 
+static bool rule_names(const struct space_rule *r, const char *name)
+{
+    struct search_name s = {name, false};
+
+    return r->text && expr_names(r->text, &r->at, match, &s, NULL) == 0 && s.found;
+}
+
 /* Is the name used by a derived value from number `from` on that reaches the kernel? */
 static bool derived_use(const struct lint *l, const char *name, const bool *live, int from)
 {
-    for (int i = from; i < l->t->nderive; i++) {
-        struct search_name s = {name, false};
-        const struct space_rule *r = &l->t->derive[i];
-        if (live[i] && expr_names(r->text, &r->at, match, &s, NULL) == 0 && s.found) return true;
-    }
+    for (int i = from; i < l->t->nderive; i++)
+        if (live[i] && rule_names(&l->t->derive[i], name)) return true;
     return false;
+}
+
+/* In the source, or by a tensor map: the kernel is given it as data. */
+static bool reaches_kernel(const struct lint *l, const char *name)
+{
+    for (int i = TMPL_MAPS; i < TMPL_NLAUNCH; i++)
+        if (rule_names(&l->t->priv->launch[i], name)) return true;
+    return used(l, name);
 }
 
 static int check_use(struct lint *l)
@@ -434,11 +446,12 @@ static int check_use(struct lint *l)
 
     if (!live) return err_nomem(l->e);
     for (int i = t->nderive - 1; i >= 0; i--)
-        live[i] = used(l, t->derive[i].why) || derived_use(l, t->derive[i].why, live, i + 1);
+        live[i] = reaches_kernel(l, t->derive[i].why) || derived_use(l, t->derive[i].why, live, i + 1);
     for (int i = 0; i < t->nparams && rc == 0; i++) {
         const struct space_param *p = &t->params[i].range;
-        if (used(l, p->name) || derived_use(l, p->name, live, 0)) continue;
-        rc = err_at(l->e, &p->at, "parameter `%s` changes nothing: %s uses neither it nor a value derived from it",
+        if (reaches_kernel(l, p->name) || derived_use(l, p->name, live, 0)) continue;
+        rc = err_at(l->e, &p->at,
+                    "parameter `%s` changes nothing: neither %s nor a tensor map uses it or a value derived from it",
                     p->name, t->priv->source_name);
     }
     if (rc == 0 && !used(l, t->entry))

@@ -7,7 +7,23 @@
 #define TMPL_MAX_PARAMS 32
 #define TMPL_MAX_SOURCE (256u << 10)
 
-enum { TMPL_GRID = 0, TMPL_BLOCK = 3, TMPL_SHARED = 6, TMPL_CLUSTER = 7, TMPL_NLAUNCH = 10 };
+#define TMPL_MAX_MAPS 8
+
+/* Expressions of a tensor map, and of a launch: map m has TMPL_MAPS + TMPL_MAP_N * m and those behind it. */
+enum { TMPL_MAP_COLUMNS, TMPL_MAP_ROWS, TMPL_MAP_SWIZZLE, TMPL_MAP_L2, TMPL_MAP_N };
+enum {
+    TMPL_GRID = 0,
+    TMPL_BLOCK = 3,
+    TMPL_SHARED = 6,
+    TMPL_CLUSTER = 7,
+    TMPL_MAPS = 10,
+    TMPL_NLAUNCH = TMPL_MAPS + TMPL_MAX_MAPS * TMPL_MAP_N
+};
+
+struct tmpl_map {
+    char *name;
+    enum arg tensor;
+};
 
 struct tmpl_private {
     char *path, *yaml;                        /* the manifest */
@@ -17,9 +33,12 @@ struct tmpl_private {
     char **includes;
     int noptions;
     char **options;                         /* NULL-terminated */
-    struct space_rule launch[TMPL_NLAUNCH]; /* cluster: text NULL when there is none */
+    struct space_rule launch[TMPL_NLAUNCH]; /* text NULL: not given */
+    int nmaps;
+    struct tmpl_map maps[TMPL_MAX_MAPS];
     int nargs;
-    enum arg args[ARG_N];
+    enum arg args[LAUNCH_ARGS];
+    int arg_map[LAUNCH_ARGS]; /* index in maps, -1: a pointer */
 };
 
 /* Names that fatune gives to every kernel and expression: is this one of them? */

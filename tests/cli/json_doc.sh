@@ -36,6 +36,8 @@ keep 'evaluation now' 0 eval "$smoke" --device fake --quick --json
 keep space 0 space "$smoke" --device fake --list 2 --json
 keep devices 0 devices --json
 keep diagnosis 0 doctor --json
+keep 'evaluation now' 0 eval "$SOURCE_DIR/tests/data/spaces/mapped.yaml" --templates "$SOURCE_DIR/tests/data/templates" --device fake --json
+json "[m['box_columns'] for m in d['launch']['maps']] == [64, 64] and d['launch']['args'] == ['q', 'k', 'v', 'o']"
 # What fails, in the ways of the planted space; those that only time out are left out.
 sed 's/^  FAULT:.*/  FAULT: [0, 1, 3, 4, 5, 6, 8, 11, 16, 17, 19]/' "$SOURCE_DIR/tests/data/spaces/planted.yaml" >planted.yaml
 cp -r "$SOURCE_DIR/tests/data/templates/planted" .

@@ -368,6 +368,11 @@ static enum device_class arguments_fit(struct device *d, const struct device_lau
     for (int i = 0; i < l->geometry->nargs; i++) {
         enum arg a = l->geometry->args[i];
         const struct device_arg *x = &l->args[i];
+        const struct tensor_map *m = &l->geometry->maps[i];
+        if (m->columns > 0 && (size_t)(2 * m->columns * m->rows * m->planes) != bytes[a]) {
+            err_set(e, ERR_DEVICE, "FAKE_ERROR_INVALID_VALUE: the tensor map of %s is not the tensor's", arg_name(a));
+            return DEVICE_FATE;
+        }
         if (x->buffer != NULL && x->offset % 16 == 0 && x->offset <= x->buffer->n &&
             bytes[a] <= x->buffer->n - x->offset)
             continue;
@@ -516,7 +521,7 @@ static enum device_class execute(struct device *d, const struct device_launch *l
                                  struct err *e)
 {
     struct device_kernel *k = (struct device_kernel *)l->kernel; /* counts its launches */
-    uint64_t key[ARG_N + 1] = {0};
+    uint64_t key[LAUNCH_ARGS + 1] = {0};
     enum device_class cls = alive(d, e);
     if (cls == DEVICE_OK) cls = faults_of_run(d, &k->code, e);
     if (cls == DEVICE_OK) cls = arguments_fit(d, l, e);
@@ -525,7 +530,7 @@ static enum device_class execute(struct device *d, const struct device_launch *l
     k->runs += times;
     for (int i = 0; i < l->geometry->nargs; i++)
         key[i] = l->args[i].buffer->version;
-    key[ARG_N] = fake_code_mark(&k->code, "nondet") != NULL ? (uint64_t)k->runs + 2 : late(k) ? 2 : 1;
+    key[LAUNCH_ARGS] = fake_code_mark(&k->code, "nondet") != NULL ? (uint64_t)k->runs + 2 : late(k) ? 2 : 1;
     if (left != NULL && *left == digest_u64(key, sizeof key)) return DEVICE_OK;
     if (compute(d, l) != 0) {
         err_nomem(e);

@@ -16,6 +16,7 @@
 
 #include "device.h"
 #include "health.h"
+#include "hopper_source.h"
 
 /* For builds with AddressSanitizer: the driver maps memory where the shadow's gap is, and keeps what it allocates. */
 const char *__asan_default_options(void);
@@ -68,9 +69,9 @@ static struct launch launch_of(const char *entry)
 }
 
 /* All that a test needs; asserts on the way. */
-static void begin(struct fixture *f, const char *entry)
+static void begin_with(struct fixture *f, const char *text, const char *entry)
 {
-    struct device_source src = {.text = source, .entry = entry};
+    struct device_source src = {.text = text, .entry = entry};
     *f = (struct fixture){0};
     enum device_class class = driver->open(&f->d, &target, &f->e);
     if (class != DEVICE_OK) print_error("%s\n", f->e.text);
@@ -80,6 +81,11 @@ static void begin(struct fixture *f, const char *entry)
     assert_int_equal(class, DEVICE_OK);
     assert_int_equal(driver->alloc(f->d, N * sizeof(float), &f->q, &f->e), DEVICE_OK);
     assert_int_equal(driver->alloc(f->d, N * sizeof(float), &f->o, &f->e), DEVICE_OK);
+}
+
+static void begin(struct fixture *f, const char *entry)
+{
+    begin_with(f, source, entry);
 }
 
 static void end(struct fixture *f)
@@ -320,30 +326,163 @@ static void largest_shared_memory_runs(void **state)
     end(&f);
 }
 
+static void only_hopper(void)
+{
+    if (target.compute_capability >= 90) return;
+    print_message("clusters and tensor maps need sm_90\n");
+    skip();
+}
+
+static void expect_fate(enum device_class class, struct err *e, const char *says)
+{
+    assert_int_equal(class, DEVICE_FATE);
+    if (!strstr(e->text, says)) fail_msg("'%s' lacks '%s'", e->text, says);
+    *e = (struct err){0};
+}
+
+enum { RANKS = 24 };
+
+/* Every block was in a cluster of `size`, and knew its place. */
+static void expect_ranks(struct fixture *f, uint32_t size)
+{
+    uint32_t got[RANKS];
+    assert_int_equal(driver->read(f->d, f->o, 0, got, sizeof got, &f->e), DEVICE_OK);
+    for (uint32_t i = 0; i < RANKS; i++)
+        assert_int_equal(got[i], 256 * size + i % size);
+    assert_int_equal(driver->fill(f->d, f->o, 0, sizeof got, 0, &f->e), DEVICE_OK);
+}
+
+/* Alone and in a batch, by size; what cannot be is refused with its reason, and the context lives. */
 static void clusters(void **state)
 {
     struct fixture f;
     struct device_kernel *k;
     (void)state;
-    if (target.compute_capability < 90) {
-        print_message("clusters need sm_90\n");
-        skip();
+    only_hopper();
+    begin_with(&f, hopper_source, "ranks");
+    for (int size = 1; size <= 8; size *= 2) {
+        struct launch l = {.entry = "ranks",
+                           .grid = {RANKS, 1, 1},
+                           .block = {32, 1, 1},
+                           .cluster = {size, 1, 1},
+                           .nargs = 1,
+                           .args = {ARG_O}};
+        assert_int_equal(load(&f, &l, &k), DEVICE_OK);
+        struct device_launch dl = {.kernel = k, .geometry = &l, .args = {{f.o, 0}}};
+        assert_int_equal(driver->run(f.d, &dl, &f.e), DEVICE_OK);
+        expect_ranks(&f, (uint32_t)size);
+        assert_true(batch_us(&f, &dl, 1, 10) > 0);
+        expect_ranks(&f, (uint32_t)size);
+        l.cluster[0] = 16;
+        expect_fate(driver->run(f.d, &dl, &f.e), &f.e, "more than 8 blocks");
+        l.cluster[0] = 5;
+        expect_fate(driver->run(f.d, &dl, &f.e), &f.e, "does not divide the grid");
+        driver->unload(f.d, k);
     }
-    begin(&f, "twice");
-    struct launch l = launch_of("twice");
+    assert_int_equal(driver->canary(f.d, &f.e), DEVICE_OK);
+    end(&f);
+}
+
+/* Blocks with more threads than the kernel's registers allow: known when it is loaded. */
+static void a_cluster_without_room_is_refused(void **state)
+{
+    struct fixture f;
+    struct device_kernel *k = NULL;
+    (void)state;
+    only_hopper();
+    begin(&f, "narrow");
+    struct launch l = launch_of("narrow");
     l.cluster[0] = 2, l.cluster[1] = l.cluster[2] = 1;
-    assert_int_equal(load(&f, &l, &k), DEVICE_OK);
-    struct device_launch dl = bind(&f, &l, k);
-    assert_int_equal(driver->run(f.d, &dl, &f.e), DEVICE_OK);
-    assert_true(batch_us(&f, &dl, 1, 10) > 0);
-    l.cluster[0] = 1024;
-    enum device_class class = driver->run(f.d, &dl, &f.e);
+    l.block[0] = 1024; /* __launch_bounds__(64) */
+    enum device_class class = load(&f, &l, &k);
     print_message("%s\n", f.e.text);
     assert_int_equal(class, DEVICE_FATE);
     f.e = (struct err){0};
     assert_int_equal(driver->canary(f.d, &f.e), DEVICE_OK);
+    end(&f);
+}
+
+enum { MAP_COLUMNS = 128, MAP_ROWS = 40, MAP_PLANES = 3, MAP_WORDS = MAP_COLUMNS * MAP_ROWS * MAP_PLANES };
+enum {
+    GRID_X = MAP_COLUMNS / BOX_COLUMNS,
+    GRID_Y = (MAP_ROWS + BOX_ROWS - 1) / BOX_ROWS,
+    BOXED_WORDS = GRID_X * GRID_Y * MAP_PLANES * BOX_WORDS
+};
+
+static uint16_t word_at(int set, int plane, int row, int column)
+{
+    return row < MAP_ROWS ? (uint16_t)(1 + ((plane * MAP_ROWS + row) * MAP_COLUMNS + column + 7 * set) % 60000) : 0;
+}
+
+/* A 128-byte row of a box has its 16-byte pieces exchanged by its number. */
+static void expect_boxes(struct fixture *f, int set, size_t offset)
+{
+    uint16_t *got = malloc(BOXED_WORDS * sizeof *got);
+    assert_non_null(got);
+    assert_int_equal(driver->read(f->d, f->o, offset, got, BOXED_WORDS * sizeof *got, &f->e), DEVICE_OK);
+    for (int i = 0; i < BOXED_WORDS; i++) {
+        int box = i / BOX_WORDS, row = i % BOX_WORDS / BOX_COLUMNS, piece = i % BOX_COLUMNS / 8 ^ row % 8;
+        int plane = box / GRID_X / GRID_Y, y = box / GRID_X % GRID_Y * BOX_ROWS + row;
+        assert_int_equal(got[i], word_at(set, plane, y, box % GRID_X * BOX_COLUMNS + 8 * piece + i % 8));
+    }
+    assert_int_equal(driver->fill(f->d, f->o, offset, BOXED_WORDS * sizeof *got, 0xffffffffu, &f->e), DEVICE_OK);
+    free(got);
+}
+
+/* Boxes arrive where the map says, swizzled, with zeros beyond the tensor; each launch of a batch has the map of its own
+ * buffers. */
+static void tensor_maps(void **state)
+{
+    enum { FIRST = 256, SECOND = 64 * 1024 };
+    struct fixture f;
+    struct device_kernel *k;
+    uint16_t *words = malloc(MAP_WORDS * sizeof *words);
+    (void)state;
+    only_hopper();
+    assert_non_null(words);
+    begin_with(&f, hopper_source, "boxes");
+    for (int set = 0; set < 2; set++) {
+        for (int i = 0; i < MAP_WORDS; i++)
+            words[i] = word_at(set, i / MAP_COLUMNS / MAP_ROWS, i / MAP_COLUMNS % MAP_ROWS, i % MAP_COLUMNS);
+        assert_int_equal(driver->write(f.d, f.q, set == 0 ? FIRST : SECOND, words, MAP_WORDS * sizeof *words, &f.e),
+                         DEVICE_OK);
+    }
+    struct launch l = {.entry = "boxes",
+                       .grid = {GRID_X, GRID_Y, MAP_PLANES},
+                       .block = {32, 1, 1},
+                       .nargs = 2,
+                       .args = {ARG_Q, ARG_O}};
+    l.maps[0] = (struct tensor_map){.columns = MAP_COLUMNS,
+                                    .rows = MAP_ROWS,
+                                    .planes = MAP_PLANES,
+                                    .box_columns = BOX_COLUMNS,
+                                    .box_rows = BOX_ROWS,
+                                    .swizzle_bytes = 128,
+                                    .l2_bytes = 256};
+    assert_int_equal(load(&f, &l, &k), DEVICE_OK);
+    struct device_launch sets[2] = {{.kernel = k, .geometry = &l, .args = {{f.q, FIRST}, {f.o, 0}}},
+                                    {.kernel = k, .geometry = &l, .args = {{f.q, SECOND}, {f.o, SECOND}}}};
+    for (int set = 0; set < 2; set++) {
+        enum device_class class = driver->run(f.d, &sets[set], &f.e);
+        if (class != DEVICE_OK) print_error("%s\n", f.e.text);
+        assert_int_equal(class, DEVICE_OK);
+        expect_boxes(&f, set, set == 0 ? 0 : SECOND);
+    }
+    assert_true(batch_us(&f, sets, 2, 5) > 0);
+    expect_boxes(&f, 0, 0);
+    expect_boxes(&f, 1, SECOND);
+    /* What the driver cannot encode is a fate; a misaligned buffer is fatune's own fault. */
+    l.maps[0].box_columns = 72;
+    expect_fate(driver->run(f.d, &sets[0], &f.e), &f.e, "encoding the tensor map of q (box 72 x 16, swizzle 128)");
+    l.maps[0].box_columns = BOX_COLUMNS;
+    sets[0].args[0].offset = 8;
+    assert_int_equal(driver->run(f.d, &sets[0], &f.e), DEVICE_LOST);
+    assert_int_equal(f.e.code, ERR_BUG);
+    f.e = (struct err){0};
+    assert_int_equal(driver->canary(f.d, &f.e), DEVICE_OK);
     driver->unload(f.d, k);
     end(&f);
+    free(words);
 }
 
 /* In a child, whose exit status is the class: 10 + class, when the device then refuses all work as well. */
@@ -473,6 +612,8 @@ int main(void)
         cmocka_unit_test(full_memory_is_lost_not_fate),
         cmocka_unit_test(largest_shared_memory_runs),
         cmocka_unit_test(clusters),
+        cmocka_unit_test(a_cluster_without_room_is_refused),
+        cmocka_unit_test(tensor_maps),
         cmocka_unit_test(wrong_device_is_lost),
         cmocka_unit_test(health_of_the_device),
     };

@@ -15,6 +15,7 @@
 #include "cuda_code.h"
 #include "device.h"
 #include "digest.h"
+#include "hopper_source.h"
 
 static const struct device_driver *driver;
 
@@ -121,6 +122,39 @@ static void tensor_ops_are_counted(void **state)
     (void)state;
     assert_int_equal(compile("sm_80", source, "tensor", NULL, &b, &e), DEVICE_OK);
     assert_int_equal(b.res.tensor_ops, 3);
+    device_binary_free(&b);
+}
+
+static void hopper_kernels_compile(void **state)
+{
+    static const char *const entries[] = {"boxes", "ranks"};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        char digest[DIGEST_HEX];
+        digest_of(digest, "sm_90a", hopper_source, entries[i]);
+    }
+}
+
+static void wgmma_is_counted(void **state)
+{
+    static const char source[] =
+        "extern \"C\" __global__ void __launch_bounds__(128) group(float *o, unsigned long long a, unsigned long long "
+        "b)\n"
+        "{\n"
+        "    float c[4] = {0, 0, 0, 0};\n"
+        "    asm volatile(\"wgmma.fence.sync.aligned;\");\n"
+        "    for (int i = 0; i < 2; i++)\n"
+        "        asm volatile(\"wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {%0,%1,%2,%3}, %4, %5, 1, 1, 1, 0, "
+        "0;\"\n"
+        "            : \"+f\"(c[0]), \"+f\"(c[1]), \"+f\"(c[2]), \"+f\"(c[3]) : \"l\"(a), \"l\"(b));\n"
+        "    asm volatile(\"wgmma.commit_group.sync.aligned;\\nwgmma.wait_group.sync.aligned 0;\");\n"
+        "    o[threadIdx.x] = c[0] + c[1] + c[2] + c[3];\n"
+        "}\n";
+    struct device_binary b;
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(compile("sm_90a", source, "group", NULL, &b, &e), DEVICE_OK);
+    assert_int_equal(b.res.tensor_ops, 2); /* the loop is unrolled; fences and waits are none */
     device_binary_free(&b);
 }
 
@@ -353,6 +387,8 @@ int main(void)
         cmocka_unit_test(resources_and_ptx),
         cmocka_unit_test(spills_are_seen),
         cmocka_unit_test(tensor_ops_are_counted),
+        cmocka_unit_test(wgmma_is_counted),
+        cmocka_unit_test(hopper_kernels_compile),
         cmocka_unit_test(digest_ignores_names_and_layout),
         cmocka_unit_test(digest_sees_code_and_resources),
         cmocka_unit_test(digest_sees_the_entry),

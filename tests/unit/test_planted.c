@@ -1,6 +1,6 @@
-/* The planted template, whose points are broken on purpose, is sound where it is meant to be: every point of its space compiles with NVRTC
- * for sm_80 and sm_90a but the one that must not, and every fault that is there for real GPUs changes the code. Skipped by name (77) where
- * NVRTC is missing. */
+/* The templates of the tests, in CUDA. The planted one, whose points are broken on purpose, is sound where it is meant to be: every point
+ * of its space compiles with NVRTC for sm_80 and sm_90a but the one that must not, and every fault that is there for real GPUs changes the
+ * code. So does every point of the one for tensor maps. Skipped by name (77) where NVRTC is missing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -89,6 +89,35 @@ static void all_points(const char *arch)
     space_free(&s);
 }
 
+/* Every point of the template for tensor maps and clusters compiles; what only its maps see changes no code. */
+static void mapped(void **state)
+{
+    char even[DIGEST_HEX] = "";
+    uint64_t rank = 0;
+    struct space s = {0};
+    struct domain *d = NULL;
+    struct target t;
+    struct err e = {0};
+    struct cand c;
+    int n = 0;
+
+    (void)state;
+    if (driver->arch_target(&t, "sm_90a", &e) != 0 || space_load(&s, "tests/data/spaces/mapped.yaml", &e) != 0 ||
+        domain_open(&d, &s, dirs, 2, &t, &e) != 0)
+        fail_msg("%s", e.text);
+    assert_null(domain_unfit(d, 0));
+    for (; domain_next(d, &rank, &c); n++) {
+        struct device_binary b;
+        if (compile(&t, d, &c, &b) != DEVICE_OK) fail_msg("%s", buf_text(&b.log));
+        if (n % 2 == 0) memcpy(even, b.code_digest, sizeof even); /* FETCH is the last parameter */
+        assert_string_equal(b.code_digest, even);
+        device_binary_free(&b);
+    }
+    assert_int_equal(n, 48);
+    domain_close(d);
+    space_free(&s);
+}
+
 static void sm_80(void **state)
 {
     (void)state;
@@ -119,7 +148,7 @@ static bool compiler_there(void)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(sm_80), cmocka_unit_test(sm_90a)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(sm_80), cmocka_unit_test(sm_90a), cmocka_unit_test(mapped)};
 
     driver = device_driver_named("cuda");
     if (!driver) {

@@ -183,7 +183,72 @@ static void round_trips(void **state)
     assert_memory_equal(l2.cluster, l.cluster, sizeof l.cluster);
     assert_true(l2.shared_bytes == l.shared_bytes && l2.nargs == 3);
     assert_memory_equal(l2.args, l.args, 3 * sizeof l.args[0]);
+    assert_memory_equal(l2.maps, l.maps, sizeof l.maps); /* none: pointers */
     assert_int_equal(e.code, ERR_OK);
+}
+
+static struct launch mapped_launch(void)
+{
+    struct problem p = problem_of(2, 8, 2, 100, 300, 64, MASK_NONE);
+    struct launch l = {.entry = "k", .grid = {1, 1, 1}, .block = {1, 1, 1}, .nargs = 3, .args = {ARG_K, ARG_K, ARG_O}};
+    p.dtype = DTYPE_BF16;
+    l.maps[1] = problem_tensor_map(&p, ARG_K);
+    l.maps[1].box_columns = 64;
+    l.maps[1].box_rows = 128;
+    l.maps[1].swizzle_bytes = 128;
+    l.maps[1].l2_bytes = 256;
+    return l;
+}
+
+static void tensor_maps(void **state)
+{
+    struct problem p = problem_of(2, 8, 2, 100, 300, 64, MASK_NONE);
+    struct tensor_map q = problem_tensor_map(&p, ARG_Q);
+    struct launch l = mapped_launch(), l2;
+    struct err e = {0};
+
+    (void)state;
+    assert_true(q.columns == 64 && q.rows == 100 && q.planes == 16 && q.dtype == DTYPE_F16 && q.box_columns == 0);
+    assert_true(l.maps[1].rows == 300 && l.maps[1].planes == 4);
+    json_t *j = launch_to_json(&l);
+    assert_int_equal(launch_from_json(&l2, j, &e), 0);
+    assert_int_equal(l2.nargs, 3);
+    assert_memory_equal(l2.maps, l.maps, sizeof l.maps);
+    /* Each number of a map is part of the text that identities are made of. */
+    char *text = json_dumps(j, JSON_SORT_KEYS);
+    int64_t *const numbers[] = {&l.maps[1].columns,     &l.maps[1].rows,     &l.maps[1].planes,
+                                &l.maps[1].box_columns, &l.maps[1].box_rows, &l.maps[1].swizzle_bytes,
+                                &l.maps[1].l2_bytes};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        ++*numbers[i];
+        json_t *other = launch_to_json(&l);
+        char *changed = json_dumps(other, JSON_SORT_KEYS);
+        assert_string_not_equal(text, changed);
+        free(changed);
+        json_decref(other);
+        --*numbers[i];
+    }
+    free(text);
+    /* Each member of a map is needed, and of its type; a map must belong to an argument. */
+    json_t *map = json_array_get(json_object_get(j, "maps"), 0);
+    const char *name;
+    json_t *value;
+    json_t *good = json_copy(map);
+    json_object_foreach(good, name, value)
+    {
+        json_object_set_new(map, name, json_pack("[n]"));
+        assert_int_equal(launch_from_json(&l2, j, NULL), -1);
+        json_object_set(map, name, value);
+    }
+    assert_int_equal(launch_from_json(&l2, j, NULL), 0);
+    json_object_set_new(map, "argument", json_integer(3));
+    assert_int_equal(launch_from_json(&l2, j, NULL), -1);
+    json_object_set_new(map, "argument", json_integer(-1));
+    assert_int_equal(launch_from_json(&l2, j, NULL), -1);
+    json_object_set_new(j, "maps", json_integer(1));
+    assert_int_equal(launch_from_json(&l2, j, NULL), -1);
+    json_decref(good);
+    json_decref(j);
 }
 
 /* Each member in turn is left out, and then has a wrong type. */
@@ -268,7 +333,10 @@ static void refusals(void **state)
     json_object_set_new(j, "entry", json_string(name));
     assert_int_equal(launch_from_json(&l, j, NULL), -1);
     json_object_set_new(j, "entry", json_string("k"));
-    json_object_set_new(j, "args", json_pack("[s,s,s,s,s,s,s,s]", "q", "q", "q", "q", "q", "q", "q", "q"));
+    json_t *many = json_array();
+    for (int i = 0; i <= LAUNCH_ARGS; i++)
+        json_array_append_new(many, json_string("q"));
+    json_object_set_new(j, "args", many);
     assert_int_equal(launch_from_json(&l, j, NULL), -1);
     json_decref(j);
 }
@@ -276,8 +344,9 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(flops), cmocka_unit_test(sizes),       cmocka_unit_test(floor_us),
-        cmocka_unit_test(texts), cmocka_unit_test(round_trips), cmocka_unit_test(refusals),
+        cmocka_unit_test(flops),       cmocka_unit_test(sizes),       cmocka_unit_test(floor_us),
+        cmocka_unit_test(texts),       cmocka_unit_test(round_trips), cmocka_unit_test(refusals),
+        cmocka_unit_test(tensor_maps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

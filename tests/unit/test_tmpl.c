@@ -168,6 +168,48 @@ static void test_evaluation(void **state)
     tmpl_free(t);
 }
 
+static const struct target hopper = {
+    .driver = "fake", .language = "cuda", .smem_block_bytes = 232448, .threads_block = 1024, .compute_capability = 90};
+
+static void test_tensor_maps(void **state)
+{
+    struct tmpl *t = load("tests/data/templates/mapped");
+    struct problem p = small;
+    struct tmpl_bound *b = bind(t, &small, &cu);
+    struct rendered r = {0};
+    (void)state;
+    assert_string_equal(tmpl_unfit(b), "its tensor maps need sm_90; here sm_89");
+    tmpl_bound_free(b);
+    p.head_dim = 60;
+    b = bind(t, &p, &hopper);
+    assert_string_equal(tmpl_unfit(b), "its tensor maps need rows of a multiple of 16 bytes; here HEAD_DIM = 60");
+    tmpl_bound_free(b);
+    p = small;
+    p.kv_heads = 2;
+    b = bind(t, &p, &hopper);
+    assert_null(tmpl_unfit(b));
+    assert_int_equal(tmpl_set(b, (const int64_t[]){64, 32, 2, 0}, NULL), 0);
+    assert_int_equal(tmpl_render(b, &r, NULL), 0);
+    assert_int_equal(r.launch.cluster[0], 2);
+    assert_int_equal(r.launch.nargs, 4);
+    const enum arg args[] = {ARG_Q, ARG_K, ARG_V, ARG_O};
+    assert_memory_equal(r.launch.args, args, sizeof args);
+    const struct tensor_map k = {.dtype = DTYPE_F16,
+                                 .columns = 64,
+                                 .rows = 512,
+                                 .planes = 4,
+                                 .box_columns = 16,
+                                 .box_rows = 64,
+                                 .swizzle_bytes = 32};
+    assert_memory_equal(&r.launch.maps[1], &k, sizeof k);
+    assert_int_equal(r.launch.maps[2].l2_bytes, 256); /* not given */
+    assert_int_equal(r.launch.maps[0].columns, 0);
+    assert_int_equal(r.launch.maps[3].columns, 0);
+    rendered_free(&r);
+    tmpl_bound_free(b);
+    tmpl_free(t);
+}
+
 /* ---- a template written for one test ---- */
 
 static char folder[64] = "/tmp/fatune-tmpl-XXXXXX", inside[96];
@@ -194,7 +236,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    static const char *const files[] = {"template.yaml", "kernel.cl"};
+    static const char *const files[] = {"template.yaml", "kernel.cl", "kernel.cu"};
     char path[160];
     (void)state;
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
@@ -264,6 +306,104 @@ static void test_manifest_refused(void **state)
     }
     manifest(SOURCE, PARAM_A, "");
     tmpl_free(load(inside));
+}
+
+/* A CUDA manifest whose line 7 is the tensor maps, line 8 the arguments. */
+static void manifest_of_maps(const char *launch, const char *maps, const char *arguments)
+{
+    char text[2048];
+    snprintf(
+        text, sizeof text,
+        "name: mine\nlanguage: cuda\nsource: kernel.cu\nentry: f\nparams: {A: {values: [8, 64, 80, 512], default: 8, "
+        "what: 'a'}}\nlaunch: {grid: ['16', '1', '1'], block: ['1', '1', '1'], shared: '0'%s}\n"
+        "tensor_maps: [%s]\narguments: [%s]\n",
+        launch, maps, arguments);
+    put("template.yaml", text);
+}
+
+#define K_MAP "{name: k_map, tensor: k, box: ['A', '16']}"
+
+static void test_tensor_maps_refused(void **state)
+{
+    static const struct {
+        const char *maps, *arguments, *says;
+    } cases[] = {
+        {"{name: k_map, tensor: lse, box: ['A', '16']}", "q, k_map, o",
+         "7:37: `tensor` must be q, k, v or o, not `lse`"},
+        {"{name: k, tensor: k, box: ['A', '16']}", "q, k, o",
+         "7:22: `k` is the tensor's own pointer among the arguments; name the map otherwise, `k_map`"},
+        {K_MAP ", " K_MAP, "q, k_map, o", "7:66: two tensor maps are named `k_map`; give each a name of its own"},
+        {K_MAP, "q, k, o", "8:12: the tensor map `k_map` is not among the arguments; list it or remove it"},
+        {K_MAP, "q, k_map, k_map, o", "8:23: argument `k_map` is listed twice"},
+        {K_MAP, "q, v_map, o", "8:16: an argument is one of q, k, v, o and lse, or the name of a tensor map"},
+        {K_MAP, "q, k_map", "no argument receives the output: `o` is missing"},
+        {"{name: k_map, tensor: k}", "q, k_map, o", "needs the key `box`"},
+        {"{name: k_map, tensor: k, box: ['A']}", "q, k_map, o",
+         "7:45: `box` needs two expressions, columns and rows, not 1"},
+        {"{name: k_map, tensor: k, box: ['A', '16'], swizle: '32'}", "q, k_map, o",
+         "unknown key `swizle` in a tensor map; did you mean `swizzle`?"},
+        {"{name: k_map, tensor: k, box: ['B', '16']}", "q, k_map, o", "7:47: unknown name `B`"},
+        {"{name: k_map, tensor: k, box: ['A > 1', '16']}", "q, k_map, o", "does not give an integer"},
+        /* what depends on no parameter is known before anything is rendered */
+        {"{name: k_map, tensor: k, box: ['4 * 128', 'A']}", "q, k_map, o",
+         "7:47: box columns is 512: a box has 1 to 256 columns; take several boxes"},
+        {"{name: k_map, tensor: k, box: ['20', 'A']}", "q, k_map, o",
+         "7:47: box columns is 20: a row of a box is a multiple of 16 bytes; take a multiple of 8 columns"},
+        {"{name: k_map, tensor: k, box: ['A', '0']}", "q, k_map, o", "7:52: box rows is 0: a box has 1 to 256 rows"},
+        {"{name: k_map, tensor: k, box: ['A', '257']}", "q, k_map, o",
+         "7:52: box rows is 257: a box has 1 to 256 rows"},
+        {"{name: k_map, tensor: k, box: ['A', '16'], swizzle: '96'}", "q, k_map, o",
+         "7:68: swizzle is 96: a swizzle spans 32, 64 or 128 bytes, or 0 for none"},
+        {"{name: k_map, tensor: k, box: ['A', '16'], l2_promotion: '32'}", "q, k_map, o",
+         "7:73: l2_promotion is 32: the L2 fetches 64, 128 or 256 bytes, or 0 for what is asked"},
+        {"{name: k_map, tensor: k, box: ['40', 'A'], swizzle: '64'}", "q, k_map, o",
+         "7:47: box columns is 40: a row of the box, two bytes a column, is longer than the swizzle; take narrower"},
+        {"{name: k_map, tensor: k, box: ['A', '1 // 0']}", "q, k_map, o", "division by zero"},
+        {K_MAP
+         ", {name: a, tensor: k, box: ['8', '8']}, {name: b, tensor: k, box: ['8', '8']}, {name: c, tensor: k, box: "
+         "['8', '8']}, {name: d, tensor: k, box: ['8', '8']}, {name: e, tensor: k, box: ['8', '8']}, {name: f, tensor: "
+         "k, box: ['8', '8']}, {name: g, tensor: k, box: ['8', '8']}, {name: h, tensor: k, box: ['8', '8']}",
+         "q, k_map, o", "7:14: 9 tensor maps; at most 8"},
+    };
+    (void)state;
+    put("kernel.cu", "void f() { }\n"); /* A reaches the kernel by the map alone */
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        manifest_of_maps("", cases[i].maps, cases[i].arguments);
+        refused(cases[i].says);
+    }
+    put("kernel.cl", kernel);
+    manifest(SOURCE, PARAM_A, "tensor_maps: []");
+    refused("7:1: tensor maps are CUDA's");
+}
+
+/* What depends on a parameter excludes the points where it does not hold, each with its reason. */
+static void test_tensor_maps_render(void **state)
+{
+    static const struct {
+        int64_t a;
+        const char *says;
+    } cases[] = {{512, "7:47: box columns is 512: a box has 1 to 256 columns; take several boxes (A = 512)"},
+                 {80, "7:47: box columns is 80: a row of the box"},
+                 {64, NULL},
+                 {8, "template.yaml:6:82: cluster is 16: more than 8 blocks"}};
+    struct tmpl *t;
+    struct tmpl_bound *b;
+    (void)state;
+    put("kernel.cu", "void f() { }\n");
+    manifest_of_maps(", cluster: ['A == 8 and 16 or 4', '1', '1']",
+                     "{name: k_map, tensor: k, box: ['A', '16'], swizzle: '128'}", "q, k, k_map, o");
+    t = load(inside);
+    b = bind(t, &small, &hopper);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct rendered r = {0};
+        struct err e = {0};
+        assert_int_equal(tmpl_set(b, &cases[i].a, &e), 0);
+        assert_int_equal(tmpl_render(b, &r, &e), cases[i].says ? -1 : 0);
+        if (cases[i].says && !strstr(e.text, cases[i].says)) fail_msg("wanted `%s`, got:\n%s", cases[i].says, e.text);
+        rendered_free(&r);
+    }
+    tmpl_bound_free(b);
+    tmpl_free(t);
 }
 
 static void test_source_refused(void **state)
@@ -393,10 +533,18 @@ static void test_shipped(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_render_opencl),    cmocka_unit_test(test_render_cuda),
-                                       cmocka_unit_test(test_fitness),          cmocka_unit_test(test_evaluation),
-                                       cmocka_unit_test(test_manifest_refused), cmocka_unit_test(test_source_refused),
-                                       cmocka_unit_test(test_source_accepted),  cmocka_unit_test(test_no_file_outside),
-                                       cmocka_unit_test(test_constant_failure), cmocka_unit_test(test_shipped)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_render_opencl),
+                                       cmocka_unit_test(test_render_cuda),
+                                       cmocka_unit_test(test_tensor_maps),
+                                       cmocka_unit_test(test_tensor_maps_refused),
+                                       cmocka_unit_test(test_tensor_maps_render),
+                                       cmocka_unit_test(test_fitness),
+                                       cmocka_unit_test(test_evaluation),
+                                       cmocka_unit_test(test_manifest_refused),
+                                       cmocka_unit_test(test_source_refused),
+                                       cmocka_unit_test(test_source_accepted),
+                                       cmocka_unit_test(test_no_file_outside),
+                                       cmocka_unit_test(test_constant_failure),
+                                       cmocka_unit_test(test_shipped)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
