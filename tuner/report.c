@@ -93,6 +93,16 @@ static void what_was_done(struct buf *out, const json_t *s)
     fates(out, json_object_get(s, "fates"));
 }
 
+void report_dead(struct buf *out, const json_t *dead)
+{
+    for (size_t i = 0; i < json_array_size(dead); i++) {
+        const json_t *d = json_array_get(dead, i);
+        double pairs = number(d, "pairs");
+        buf_printf(out, "dead here: %s of %s (%.0f pair%s equal code)\n", text(d, "param"), text(d, "template"), pairs,
+                   pairs == 1 ? "," : "s, all");
+    }
+}
+
 void report_run(struct buf *out, const json_t *s)
 {
     const json_t *champion = json_object_get(s, "champion"), *trials = json_object_get(s, "trials");
@@ -101,6 +111,7 @@ void report_run(struct buf *out, const json_t *s)
     buf_printf(out, "\n%s: %s on %s (%s)\n", text(s, "space"), text(s, "problem"), text(s, "device_name"),
                text(s, "device"));
     what_was_done(out, s);
+    report_dead(out, json_object_get(s, "dead"));
     for (size_t i = 0; i < json_array_size(trials); i++) {
         const json_t *t = json_array_get(trials, i);
         buf_printf(out, "\nfinalist %zu: %s%s\n", i + 1, text(t, "candidate"),

@@ -13,6 +13,8 @@
 void report_verdict(struct buf *out, const json_t *verdict, const char *a, const char *b);
 /* summary: as tune_run gives it. */
 void report_run(struct buf *out, const json_t *summary);
+/* dead: as in a run's summary; a line for each, nothing when there is none. */
+void report_dead(struct buf *out, const json_t *dead);
 /* A live line on a terminal, whole lines elsewhere. */
 struct report_progress {
     FILE *to;

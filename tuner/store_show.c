@@ -114,11 +114,15 @@ static const struct {
     const char *key, *sql;
 } lists[] = {
     {"evaluations",
-     "SELECT v.run, v.seq, v.fate, v.us, v.binary, v.code, v.alias_of, v.detail AS detail_json, v.log, v.created AS at,"
+     "SELECT v.run, v.seq, v.fate, v.us, v.binary, v.code, v.alias_of, c.digest AS equals, c.params AS "
+     "equals_params_json, v.detail AS detail_json, v.log, v.created AS at,"
      " r.track, s.name AS space, n.digest AS environment, x.n AS samples FROM evaluation v JOIN run r ON r.id = v.run"
      " JOIN space s ON s.id = r.space JOIN environment n ON n.id = r.environment LEFT JOIN series x ON x.evaluation = "
      "v.id"
-     " WHERE v.candidate = ? ORDER BY v.id"},
+     /* an alias may be the same candidate, proposed again */
+     " LEFT JOIN evaluation w ON w.run = v.run AND w.seq = v.alias_of LEFT JOIN candidate c ON c.id = w.candidate AND "
+     "c.id "
+     "<> v.candidate WHERE v.candidate = ? ORDER BY v.id"},
     {"checks", "SELECT run, level, binary, fate, report AS report_json, created AS at FROM proof WHERE candidate = ? "
                "ORDER BY run, level"},
     {"trials",

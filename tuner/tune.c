@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "knobs.h"
 #include "target.h"
 #include "tune_private.h"
 
@@ -237,21 +238,74 @@ static json_t *champion_json(struct tune *t, struct err *e)
     return j;
 }
 
+struct collected {
+    const struct domain *d;
+    struct knobs_point *points;
+    int n, cap;
+    bool nomem;
+};
+
+static int collect_point(void *ctx, const struct store_evaluation *v)
+{
+    struct collected *c = ctx;
+    const char *identity = json_string_value(json_object_get(v->detail, "identity"));
+    struct knobs_point p = {0};
+
+    if (!identity || strlen(identity) >= sizeof p.identity || cand_from_json(c->d, v->params, &p.cand, NULL) != 0)
+        return 0;
+    memcpy(p.identity, identity, strlen(identity) + 1);
+    if (c->n == c->cap) {
+        int cap = c->cap ? 2 * c->cap : 256;
+        struct knobs_point *more = realloc(c->points, (size_t)cap * sizeof *more);
+        c->nomem = !more;
+        if (!more) return 1;
+        c->points = more;
+        c->cap = cap;
+    }
+    c->points[c->n++] = p;
+    return 0;
+}
+
+/* The parameters that changed nothing among this run's evaluations. A run that confirms another has but a few of its own: it
+ * repeats what the other found. */
+static json_t *dead_json(struct tune *t, struct err *e)
+{
+    struct collected c = {.d = t->domain};
+    struct store_run confirmed = {0};
+    json_t *dead = NULL;
+    int rc;
+
+    if (t->confirms) {
+        if (store_run_get(t->store, t->confirms, &confirmed, e) != 0) return NULL;
+        dead = json_incref(json_object_get(confirmed.summary, "dead"));
+        store_run_free(&confirmed);
+        return dead ? dead : json_array();
+    }
+    TRY(store_evaluations(t->store, t->run.id, collect_point, &c, e));
+    rc = c.nomem ? err_nomem(e) : knobs_dead(&dead, t->domain, c.points, c.n, e);
+out:
+    free(c.points);
+    return rc == 0 ? dead : NULL;
+}
+
 static json_t *summary(struct tune *t, struct err *e)
 {
-    json_t *champion = champion_json(t, e);
+    json_t *champion = champion_json(t, e), *dead = champion ? dead_json(t, e) : NULL;
     json_t *out;
     char problem[128], device[32];
 
-    if (!champion) return NULL;
+    if (!dead) {
+        json_decref(champion);
+        return NULL;
+    }
     problem_text(&t->space.problem, problem, sizeof problem);
     target_text(&t->target, device, sizeof device);
-    out = json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:i,s:i,s:i,s:o,s:o,s:O,s:o}", "run", (json_int_t)t->run.id,
+    out = json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:i,s:i,s:i,s:o,s:o,s:o,s:O,s:o}", "run", (json_int_t)t->run.id,
                     "space", t->space.name, "problem", problem, "device", device, "device_name", t->target.name,
                     "track", t->track, "strategy", t->strategy, "seed", (json_int_t)t->seed, "proposals",
                     t->recalled > 0 ? t->recalled : t->nitems, "aliases", t->progress.aliases, "compiled",
-                    farm_compiled(t->farm), "fates", fates_json(t), "standings", standings_json(t), "trials", t->trials,
-                    "champion", champion);
+                    farm_compiled(t->farm), "dead", dead, "fates", fates_json(t), "standings", standings_json(t),
+                    "trials", t->trials, "champion", champion);
     if (!out) {
         err_nomem(e);
         return NULL;

@@ -41,6 +41,7 @@ json "[m['box_columns'] for m in d['launch']['maps']] == [64, 64] and d['launch'
 # What fails, in the ways of the planted space; those that only time out are left out.
 sed 's/^  FAULT:.*/  FAULT: [0, 1, 3, 4, 5, 6, 8, 11, 16, 17, 19]/' "$SOURCE_DIR/tests/data/spaces/planted.yaml" >planted.yaml
 cp -r "$SOURCE_DIR/tests/data/templates/planted" .
+sed -i '1i // fake: dead PASSES' planted/kernel.cu # a dead parameter, and aliases
 for fault in 1 4 6 8 17; do
     keep 'evaluation now' 0 eval planted.yaml --device fake --set "FAULT=$fault,ROWS=1,PASSES=1" --json
     json "d['fate'] != 'OK'"

@@ -23,6 +23,7 @@ expr      1
 space     1  expr doc
 tmpl      1  space expr doc
 cand      1  space tmpl expr doc
+knobs     1  cand space tmpl
 stats     1
 search    1  cand space tmpl
 race      1  stats
@@ -67,7 +68,7 @@ LIBRARIES = [
 ]
 
 # No clock, no file, no environment, no chance but the stream handed in.
-PURE = r'(verdict|stats|race|search)(_\w+)?\.c'
+PURE = r'(verdict|stats|race|search|knobs)(_\w+)?\.c'
 IMPURE = (r'(?<![\w.>])(clock_gettime|gettimeofday|time|clock|nanosleep|usleep|fopen|open|read|write|getenv|secure_getenv|rand|'
           r'srand|random|drand48|getrandom|arc4random)\s*\(')
 # Below the commands nothing prints or exits. serve is the child's main loop: it alone may end its process, by _exit.
