@@ -49,6 +49,16 @@ uint64_t rng_u64(struct rng *r)
     return rng_pcg_next(r->word);
 }
 
+void rng_fill(struct rng *r, uint64_t *out, size_t n)
+{
+    rng_pcg_fill(r->word, out, n);
+}
+
+void rng_skip(struct rng *r, uint64_t n)
+{
+    rng_pcg_skip(r->word, n);
+}
+
 /* Multiply and keep the high word; outputs whose low word falls in the uneven remainder are drawn again (Lemire 2019). */
 uint64_t rng_below(struct rng *r, uint64_t n)
 {

@@ -18,6 +18,10 @@ void rng_init(struct rng *r, uint64_t seed, const char *purpose);
 /* The reference implementation's srandom(seed, stream), for test vectors. */
 void rng_init_raw(struct rng *r, uint64_t seed, uint64_t stream);
 uint64_t rng_u64(struct rng *r);
+/* The next n numbers at once: what n calls of rng_u64 would give, at a fraction of their cost. */
+void rng_fill(struct rng *r, uint64_t *out, size_t n);
+/* Leaves n numbers out, in a time that grows with log n: so that threads can draw parts of one stream. */
+void rng_skip(struct rng *r, uint64_t n);
 /* Uniform in 0..n-1, without bias; n > 0. */
 uint64_t rng_below(struct rng *r, uint64_t n);
 double rng_uniform(struct rng *r); /* [0,1), 53 bits */

@@ -46,3 +46,18 @@ extern "C" std::uint64_t rng_pcg_next(std::uint64_t word[4])
     e.save_state(word);
     return out;
 }
+
+extern "C" void rng_pcg_fill(std::uint64_t word[4], std::uint64_t *out, std::size_t n)
+{
+    engine e(word);
+    for (std::size_t i = 0; i < n; i++)
+        out[i] = e();
+    e.save_state(word);
+}
+
+extern "C" void rng_pcg_skip(std::uint64_t word[4], std::uint64_t n)
+{
+    engine e(word);
+    e.advance(n);
+    e.save_state(word);
+}

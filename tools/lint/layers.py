@@ -18,6 +18,8 @@ fate      0
 problem   0
 rng       0
 digest    0
+parallel  0
+draw      0
 doc       1
 expr      1
 space     1  expr doc
