@@ -17,11 +17,14 @@
 #include "bench.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "draw.h"
 #include "rng.h"
+#include "transfer.h"
 
 #define SLACK_BYTES 8192u
 #define STEP_BYTES 512u /* what NVIDIA's OpenCL asks of an offset; others ask less */
@@ -36,6 +39,7 @@
 struct bench {
     const struct device_driver *drv;
     struct device *d;
+    struct transfer *transfer;
     struct problem p;
     struct health *health;
     struct rng rng;
@@ -108,13 +112,21 @@ static enum device_class place(struct bench *b, size_t bytes, struct device_buff
     return cls == DEVICE_STICKY ? DEVICE_STICKY : DEVICE_LOST;
 }
 
-/* words rotated left by shift, in two writes. */
-static enum device_class write_rotated(struct bench *b, struct device_buffer *to, size_t offset, const uint16_t *words,
-                                       size_t n, size_t shift, struct err *e)
+/* An input of one set: the tensor's draws rotated left by shift. */
+struct input {
+    const struct draw *draw;
+    uint64_t seed;
+    const char *purpose;
+    size_t n, shift;
+};
+
+static void make_input(void *ctx, void *bytes, size_t at, size_t m)
 {
-    enum device_class cls = b->drv->write(b->d, to, offset, words + shift, 2 * (n - shift), e);
-    if (cls == DEVICE_OK && shift > 0) cls = b->drv->write(b->d, to, offset + 2 * (n - shift), words, 2 * shift, e);
-    return cls;
+    const struct input *x = ctx;
+    uint16_t *words = bytes;
+    size_t first = (at / 2 + x->shift) % x->n, n = m / 2, before_end = n < x->n - first ? n : x->n - first;
+    draw_words(x->draw, x->seed, x->purpose, first, words, before_end);
+    draw_words(x->draw, x->seed, x->purpose, 0, words + before_end, n - before_end);
 }
 
 static int sets_wanted(const struct bench *b, const struct target *t)
@@ -126,32 +138,28 @@ static int sets_wanted(const struct bench *b, const struct target *t)
     return n > MAX_SETS ? MAX_SETS : (int)n;
 }
 
-static enum device_class fill_sets(struct bench *b, struct err *e)
+static enum device_class fill_sets(struct bench *b, const struct draw *draw, uint64_t seed, struct err *e)
 {
+    static const char *const purposes[] = {"bench:q", "bench:k", "bench:v"};
     enum device_class cls = DEVICE_OK;
     for (enum arg a = ARG_Q; a <= ARG_V && cls == DEVICE_OK; a++) {
-        size_t n = arg_bytes(&b->p, a) / 2;
-        uint16_t *words = malloc(n * sizeof *words);
-        if (words == NULL) {
-            err_nomem(e);
-            return DEVICE_LOST;
+        struct input x = {.draw = draw, .seed = seed, .purpose = purposes[a], .n = arg_bytes(&b->p, a) / 2};
+        cls = place(b, 2 * x.n, &b->inputs[a], &b->offsets[a], e);
+        for (size_t set = 0; set < (size_t)b->nsets && cls == DEVICE_OK; set++) {
+            x.shift = x.n * set / (size_t)b->nsets;
+            cls = transfer_write(b->transfer, b->inputs[a], b->offsets[a][set], 2 * x.n, make_input, &x, e);
         }
-        for (size_t i = 0; i < n; i++)
-            words[i] = problem_word(b->p.dtype, (float)rng_normal(&b->rng));
-        cls = place(b, 2 * n, &b->inputs[a], &b->offsets[a], e);
-        for (size_t set = 0; set < (size_t)b->nsets && cls == DEVICE_OK; set++)
-            cls = write_rotated(b, b->inputs[a], b->offsets[a][set], words, n, n * set / (size_t)b->nsets, e);
-        free(words);
     }
     return cls;
 }
 
 enum device_class bench_open(struct bench **out, const struct device_driver *drv, struct device *d,
-                             const struct target *t, const struct problem *p, enum bench_cache cache, uint64_t seed,
-                             struct health *h, struct err *e)
+                             struct parallel *threads, const struct target *t, const struct problem *p,
+                             enum bench_cache cache, uint64_t seed, struct health *h, struct err *e)
 {
     struct bench *b = calloc(1, sizeof *b);
-    enum device_class cls;
+    struct draw *draw = NULL;
+    enum device_class cls = DEVICE_LOST;
     if (b == NULL) {
         err_nomem(e);
         return DEVICE_LOST;
@@ -159,7 +167,9 @@ enum device_class bench_open(struct bench **out, const struct device_driver *drv
     *b = (struct bench){.drv = drv, .d = d, .p = *p, .health = h, .cold = cache == BENCH_COLD};
     rng_init(&b->rng, seed, "bench");
     b->nsets = sets_wanted(b, t);
-    cls = fill_sets(b, e);
+    if (transfer_open(&b->transfer, drv, d, threads, e) == 0 && draw_open(&draw, p->dtype, e) == 0)
+        cls = fill_sets(b, draw, seed, e);
+    draw_close(draw);
     if (cls != DEVICE_OK) {
         bench_close(b);
         return cls == DEVICE_FATE ? DEVICE_LOST : cls;
@@ -175,6 +185,7 @@ void bench_close(struct bench *b)
         if (b->inputs[a] != NULL) b->drv->free(b->d, b->inputs[a]);
         free(b->offsets[a]);
     }
+    transfer_close(b->transfer);
     free(b);
 }
 
@@ -211,18 +222,43 @@ static enum device_class poison(struct bench_arm *a, struct err *e)
     return DEVICE_OK;
 }
 
-static enum device_class read_outputs(struct bench_arm *a, int s, unsigned char *to, struct err *e)
-{
-    const struct bench *b = a->bench;
-    size_t o = arg_bytes(&b->p, ARG_O), lse = arg_bytes(&b->p, ARG_LSE);
-    enum device_class cls = b->drv->read(b->d, a->outputs[0], a->offsets[0][s], to, o, e);
-    if (cls == DEVICE_OK && lse > 0) cls = b->drv->read(b->d, a->outputs[1], a->offsets[1][s], to + o, lse, e);
-    return cls;
-}
-
 static size_t outputs_bytes(const struct bench_arm *a)
 {
     return arg_bytes(&a->bench->p, ARG_O) + arg_bytes(&a->bench->p, ARG_LSE);
+}
+
+struct taking {
+    unsigned char *expected;
+    atomic_bool differs;
+};
+
+static void keep(void *ctx, const void *bytes, size_t at, size_t m)
+{
+    const struct taking *t = ctx;
+    memcpy(t->expected + at, bytes, m);
+}
+
+static void compare(void *ctx, const void *bytes, size_t at, size_t m)
+{
+    struct taking *t = ctx;
+    if (memcmp(t->expected + at, bytes, m) != 0) atomic_store(&t->differs, true);
+}
+
+/* The outputs of set s become the expected ones, or (same given) are compared with them; *same is left alone where they agree. */
+static enum device_class read_outputs(struct bench_arm *a, int s, bool *same, struct err *e)
+{
+    const struct bench *b = a->bench;
+    unsigned char *expected = a->expected + (size_t)s * outputs_bytes(a);
+    for (int i = 0; i < 2; i++) {
+        struct taking t = {.expected = expected};
+        const size_t n = arg_bytes(&b->p, i == 0 ? ARG_O : ARG_LSE);
+        enum device_class cls =
+            transfer_read(b->transfer, a->outputs[i], a->offsets[i][s], n, same != NULL ? compare : keep, &t, e);
+        if (cls != DEVICE_OK) return cls;
+        if (atomic_load(&t.differs)) *same = false;
+        expected += n;
+    }
+    return DEVICE_OK;
 }
 
 /* One run of each set, poisoned before, kept as what timed runs must leave; then poisoned again. */
@@ -234,7 +270,7 @@ static enum device_class record_expected(struct bench_arm *a, struct err *e)
         struct device_launch l;
         cls = launch_of(a, s, &l, e);
         if (cls == DEVICE_OK) cls = b->drv->run(b->d, &l, e);
-        if (cls == DEVICE_OK) cls = read_outputs(a, s, a->expected + (size_t)s * outputs_bytes(a), e);
+        if (cls == DEVICE_OK) cls = read_outputs(a, s, NULL, e);
     }
     return cls == DEVICE_OK ? poison(a, e) : cls;
 }
@@ -394,25 +430,15 @@ enum device_class bench_sample(struct bench_arm *a, double *us, struct err *e)
 /* Only sets that were timed hold anything; when none was (nothing ran since the last verification), one batch is. */
 enum device_class bench_verify(struct bench_arm *a, bool *same, struct err *e)
 {
-    size_t n = outputs_bytes(a);
-    unsigned char *got = malloc(n);
     enum device_class cls = DEVICE_OK;
     bool any = false;
     double us;
-    if (got == NULL) {
-        err_nomem(e);
-        return DEVICE_LOST;
-    }
     for (int s = 0; s < a->bench->nsets && !any; s++)
         any = a->written[s];
     if (!any) cls = batch_time(a, &us, e);
     *same = true;
-    for (int s = 0; s < a->bench->nsets && cls == DEVICE_OK; s++) {
-        if (!a->written[s]) continue;
-        cls = read_outputs(a, s, got, e);
-        if (cls == DEVICE_OK && memcmp(got, a->expected + (size_t)s * n, n) != 0) *same = false;
-    }
-    free(got);
+    for (int s = 0; s < a->bench->nsets && cls == DEVICE_OK; s++)
+        if (a->written[s]) cls = read_outputs(a, s, same, e);
     return cls == DEVICE_OK ? poison(a, e) : cls;
 }
 

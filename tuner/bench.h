@@ -19,6 +19,7 @@
 #include "device.h"
 #include "err.h"
 #include "health.h"
+#include "parallel.h"
 #include "problem.h"
 
 #define BENCH_MAX_K 2000
@@ -28,10 +29,10 @@ enum bench_cache { BENCH_WARM, BENCH_COLD };
 
 struct bench; /* tensors of one problem on one device, inputs filled */
 
-/* seed draws inputs and buffer offsets. */
+/* seed draws inputs and buffer offsets. threads (NULL: the caller's alone) draw and compare; none runs while anything is timed. */
 enum device_class bench_open(struct bench **out, const struct device_driver *drv, struct device *d,
-                             const struct target *t, const struct problem *p, enum bench_cache cache, uint64_t seed,
-                             struct health *h, struct err *e);
+                             struct parallel *threads, const struct target *t, const struct problem *p,
+                             enum bench_cache cache, uint64_t seed, struct health *h, struct err *e);
 void bench_close(struct bench *b);
 
 struct bench_arm; /* a kernel prepared for timing in b: its k, its batch, its expected output */

@@ -53,31 +53,61 @@ bool check_decided(const struct check *c, enum device_class cls)
     return cls != DEVICE_OK || c->out->fate != FATE_OK;
 }
 
+/* The inputs of a set: drawn already, or made from those. */
+static enum device_class set_inputs(struct check *c, enum check_set s)
+{
+    if (s == CHECK_SET_PLAIN) return check_put_inputs(c, &c->plain);
+    if (c->in.q == NULL && check_inputs_init(&c->in, c->p, c->e) != 0) return DEVICE_LOST;
+    check_inputs_stress(&c->in, &c->plain, c->p, s, c->rule->seed, c->decode);
+    return check_put_inputs(c, &c->in);
+}
+
 static enum device_class set_run(struct check *c, enum check_set s)
 {
     const char *name = check_set_name(s);
     size_t rows = 0;
     double worst = 0, t;
-    enum device_class cls;
-    check_inputs_stress(&c->in, &c->plain, c->p, s, c->rule->seed, c->decode);
-    if ((cls = check_put_inputs(c)) != DEVICE_OK) return cls;
+    enum device_class cls = set_inputs(c, s);
+    if (cls != DEVICE_OK) return cls;
     t = now_s();
-    if (check_decided(c, cls = check_run_candidate(c, 0, &c->run[0], name))) return cls;
+    if (check_decided(c, cls = check_run_candidate(c, 0, 0, name))) return cls;
     if (s == CHECK_SET_PLAIN) c->first_run_s = now_s() - t;
     if (check_decided(c, cls = check_verify_inputs(c, name)))
         return cls; /* else the reference would be asked another question */
     if (check_decided(c, cls = check_run_reference(c))) return cls;
-    if (check_decided(c, cls = check_run_candidate(c, 1, &c->run[1], name))) return cls;
+    if (check_decided(c, cls = check_run_candidate(c, 1, 1, name))) return cls;
     if (check_decided(c, cls = check_verify_inputs(c, name))) return cls;
     check_progress(c, "comparing");
     if ((cls = check_trust_reference(c, name, &rows, &worst)) != DEVICE_OK) return cls;
-    check_judge_runs(c, name, &c->run[0], &c->run[1]);
+    check_judge_runs(c, name);
     return check_judge_set(c, name, rows, worst); /* numbers also for a set that has failed */
+}
+
+/* What the law's runs before the last predict: the sum of their outputs, and of the magnitudes. */
+static void add_prediction(void *ctx, size_t first, size_t end)
+{
+    struct check *c = ctx;
+    for (size_t i = first; i < end; i++) {
+        float x = c->decode[c->run[0].o[i]];
+        c->ref_o[i] += x;
+        c->ref_low[i] += fabsf(x);
+    }
+}
+
+static void predict(struct check *c, enum check_law l)
+{
+    size_t dim = (size_t)c->p->head_dim, rows = problem_rows(c->p);
+    for (size_t row = 0; row < rows; row++) {
+        bool seen = problem_keys_seen(c->p, (int)(row % (size_t)c->p->seq_q)) > 0;
+        for (size_t i = row * dim; i < (row + 1) * dim; i++) {
+            c->ref_o[i] = l == CHECK_LAW_ONES && seen ? 1 : 0;
+            c->ref_low[i] = 0;
+        }
+    }
 }
 
 static enum device_class law_run(struct check *c, enum check_law l)
 {
-    size_t n = problem_q_elements(c->p), dim = (size_t)c->p->head_dim;
     int runs = check_law_runs(l);
     enum device_class cls;
     if (l == CHECK_LAW_PERMUTE && c->p->mask != MASK_NONE) {
@@ -85,19 +115,12 @@ static enum device_class law_run(struct check *c, enum check_law l)
             c->laws, json_pack("{s:s, s:s}", "law", check_law_name(l), "not_run", "holds only under the full mask"));
         return DEVICE_OK;
     }
-    for (size_t i = 0; i < n; i++) {
-        bool seen = problem_keys_seen(c->p, (int)(i / dim % (size_t)c->p->seq_q)) > 0;
-        c->ref_o[i] = l == CHECK_LAW_ONES && seen ? 1 : 0;
-        c->ref_low[i] = 0;
-    }
+    predict(c, l);
     for (int run = 0; run < runs; run++) {
         if (check_inputs_law(&c->in, &c->plain, c->p, l, run, c->rule->seed, c->decode, c->e) != 0) return DEVICE_LOST;
-        if ((cls = check_put_inputs(c)) != DEVICE_OK) return cls;
-        if (check_decided(c, cls = check_run_candidate(c, run % 2, &c->run[0], check_law_name(l)))) return cls;
-        for (size_t i = 0; i < n && run < runs - 1; i++) {
-            c->ref_o[i] += c->decode[c->run[0].o[i]];
-            c->ref_low[i] += fabsf(c->decode[c->run[0].o[i]]);
-        }
+        if ((cls = check_put_inputs(c, &c->in)) != DEVICE_OK) return cls;
+        if (check_decided(c, cls = check_run_candidate(c, run % 2, 0, check_law_name(l)))) return cls;
+        if (run < runs - 1) parallel_for(c->threads, problem_q_elements(c->p), CHECK_CHUNK, add_prediction, c);
     }
     check_judge_law(c, l);
     return DEVICE_OK;
@@ -106,7 +129,6 @@ static enum device_class law_run(struct check *c, enum check_law l)
 /* Further runs of the plain set against run A, until `repeats` or the time box; inputs verified once more at the end. */
 static enum device_class repeats_run(struct check *c)
 {
-    struct check_outputs a = c->run[0], *b = &c->run[1];
     enum device_class cls;
     int wanted = c->rule->repeats;
     for (int i = 0; i < wanted; i++) {
@@ -115,9 +137,9 @@ static enum device_class repeats_run(struct check *c)
             c->repeats_cut = true;
             break;
         }
-        if (check_decided(c, cls = check_run_candidate(c, 1, b, "repeats"))) return cls;
+        if (check_decided(c, cls = check_run_candidate(c, 1, 1, "repeats"))) return cls;
         c->repeats_done++;
-        check_judge_runs(c, "repeats", &a, b);
+        check_judge_runs(c, "repeats");
         if (c->out->fate != FATE_OK) {
             char more[64];
             snprintf(more, sizeof more, "; in repeat %d of %d", i + 1, wanted);
@@ -131,7 +153,7 @@ static enum device_class repeats_run(struct check *c)
 static enum device_class stages(struct check *c)
 {
     enum device_class cls;
-    check_inputs_plain(&c->plain, c->p, c->rule->seed);
+    check_inputs_plain(&c->plain, c->p, c->draw, c->threads, c->rule->seed);
     if (check_decided(c, cls = set_run(c, CHECK_SET_PLAIN))) return cls;
     if (check_decided(c, cls = repeats_run(c))) return cls;
     if (c->rule->level != CHECK_FULL) return DEVICE_OK;
@@ -151,7 +173,7 @@ static bool takes(const struct check_kernel *k, enum arg a)
     return false;
 }
 
-static int check_open(struct check *c)
+static int run_open(struct check *c)
 {
     c->sets = json_array();
     c->laws = json_array();
@@ -178,31 +200,56 @@ static int report_json(struct check *c)
     return c->out->json != NULL ? 0 : err_nomem(c->e);
 }
 
-enum device_class check_run(const struct device_driver *drv, struct device *d, const struct problem *p,
-                            const struct check_kernel *candidate, const struct check_kernel *reference,
+enum device_class check_open(struct check **out, const struct device_driver *drv, struct device *d,
+                             struct parallel *threads, const struct problem *p, struct err *e)
+{
+    struct check *c = calloc(1, sizeof *c);
+    enum device_class cls;
+    if (c == NULL) {
+        err_nomem(e);
+        return DEVICE_LOST;
+    }
+    *c = (struct check){.drv = drv, .d = d, .threads = threads, .problem = *p, .e = e};
+    c->p = &c->problem;
+    cls = check_host_open(c);
+    if (cls == DEVICE_OK)
+        *out = c;
+    else
+        check_close(c);
+    return cls;
+}
+
+void check_close(struct check *c)
+{
+    if (c == NULL) return;
+    check_host_close(c);
+    free(c);
+}
+
+enum device_class check_run(struct check *c, const struct check_kernel *candidate, const struct check_kernel *reference,
                             const struct check_rule *rule, void (*progress)(void *ctx, const char *stage), void *ctx,
                             struct check_report *out, struct err *e)
 {
-    struct check c = {.drv = drv,
-                      .d = d,
-                      .p = p,
-                      .candidate = candidate,
-                      .reference = reference,
-                      .rule = rule,
-                      .progress = progress,
-                      .ctx = ctx,
-                      .out = out,
-                      .e = e,
-                      .started_s = now_s()};
     enum device_class cls = DEVICE_OK;
+    c->candidate = candidate;
+    c->reference = reference;
+    c->rule = rule;
+    c->progress = progress;
+    c->ctx = ctx;
+    c->out = out;
+    c->e = e;
+    c->started_s = now_s();
+    c->first_run_s = 0;
+    c->blame_candidate = c->repeats_cut = false;
+    c->repeats_done = 0;
     *out = (struct check_report){.fate = FATE_OK};
-    if (check_open(&c) != 0) cls = DEVICE_LOST;
-    if (!check_decided(&c, cls)) cls = check_alloc(&c);
-    if (!check_decided(&c, cls)) cls = stages(&c);
-    if (cls != DEVICE_LOST && report_json(&c) != 0) cls = DEVICE_LOST;
-    check_release(&c);
-    json_decref(c.sets);
-    json_decref(c.laws);
+    if (run_open(c) != 0) cls = DEVICE_LOST;
+    if (!check_decided(c, cls)) cls = check_device_open(c);
+    if (!check_decided(c, cls)) cls = stages(c);
+    if (cls != DEVICE_LOST && report_json(c) != 0) cls = DEVICE_LOST;
+    check_device_close(c);
+    json_decref(c->sets);
+    json_decref(c->laws);
     if (cls == DEVICE_LOST) check_report_free(out);
     return cls;
 }

@@ -1,7 +1,7 @@
 /* check.h - does a candidate compute attention? Proof or fate.
  *
  * The only module, with the templates, that knows what attention is. Runs inside the device worker. Method:
- *   1. fresh inputs by PCG from (seed, input set); written to the device inside guard bands; past the end of each tensor
+ *   1. fresh inputs by PCG from (seed, tensor); written to the device inside guard bands; past the end of each tensor
  *      lies NaN;
  *   2. reference: the plain f32 device kernel (template `reference`) for every element, itself compared with an f64 host
  *      computation on sampled rows (all rows when there are at most 256). A reference that fails is an error, not a fate;
@@ -22,6 +22,7 @@
 #include "device.h"
 #include "err.h"
 #include "fate.h"
+#include "parallel.h"
 #include "problem.h"
 
 enum check_level { CHECK_QUICK, CHECK_FULL };
@@ -48,11 +49,18 @@ struct check_report {
     char text[1024]; /* one paragraph: what is wrong, where, and the pattern; "" when OK */
 };
 
+struct check; /* the host's memory for checks of one problem on one device */
+
+/* Borrows the driver, the device and the threads (NULL: the caller's alone), which change nothing but the time it takes. DEVICE_OK or
+ * DEVICE_LOST. Closed before the device, and not at all once a context is broken. */
+enum device_class check_open(struct check **out, const struct device_driver *drv, struct device *d,
+                             struct parallel *threads, const struct problem *p, struct err *e);
+void check_close(struct check *c);
+
 /* DEVICE_OK: *out is filled, whatever the fate. STICKY: out->fate is FATE_CRASH and the caller must leave. LOST or an
  * unusable reference: e is set, no fate. progress (may be NULL) is called between launches so that deadlines can be
- * renewed; stage is static text. */
-enum device_class check_run(const struct device_driver *drv, struct device *d, const struct problem *p,
-                            const struct check_kernel *candidate, const struct check_kernel *reference,
+ * renewed; stage is static text. Device memory is held for the run alone. */
+enum device_class check_run(struct check *c, const struct check_kernel *candidate, const struct check_kernel *reference,
                             const struct check_rule *rule, void (*progress)(void *ctx, const char *stage), void *ctx,
                             struct check_report *out, struct err *e);
 void check_report_free(struct check_report *r);

@@ -1,4 +1,4 @@
-/* The comparison is one pass over the outputs. The diagnosis is a second pass, made only for a failure: it counts bad
+/* The comparison is one pass over the outputs, in parts. The diagnosis is a second pass, made only for a failure: it counts bad
  * elements by head, by row (of all heads together) and by column, and then tries explanations from the most to the least
  * specific. Each is a statement about where the bad elements are, which a reader can hold against the kernel's tiling:
  * a tail of the last tile, one tile of rows, every n-th row, a stripe of columns, a constant factor. */
@@ -12,6 +12,9 @@
 
 #include "check.h"
 #include "check_host.h"
+
+#define PARTS 256u /* at most: sums are taken part by part, whoever computes them */
+#define LEAST_PART 16384u
 
 static double distance(double got, double expected)
 {
@@ -30,43 +33,93 @@ static void worst_add(struct check_compare *c, size_t at, double got, double exp
     c->worst[i] = (struct check_element){.at = at, .got = got, .expected = expected};
 }
 
-static float rounded(enum dtype d, float x, const float *decode)
-{
-    return decode[fabsf(x) < 60000.0f ? problem_word(d, x) : check_encode(d, (double)x)];
-}
-
-/* |(x + 0.3 - 0.3) - x| with each step rounded to the dtype. The quick encoder serves: near 0, where it is coarse, the step is
+/* x with the dtype's precision, ties to even. The exponent's range is left alone: a step near 0, where the dtype is coarser, is
  * that of 0.3 anyway. */
-static double step_error(enum dtype d, float x, const float *decode)
+static inline float rounded(enum dtype d, float x)
 {
-    return fabs((double)rounded(d, rounded(d, rounded(d, x, decode) + 0.3f, decode) - 0.3f, decode) - (double)x);
+    const uint32_t dropped = d == DTYPE_BF16 ? 16 : 13;
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits += (1u << (dropped - 1)) - 1 + (bits >> dropped & 1u);
+    bits &= ~0u << dropped;
+    memcpy(&x, &bits, sizeof x);
+    return x;
 }
 
-void check_compare(const struct problem *p, const uint16_t *got, const float *expected, const float *low, double atol,
-                   double rtol, const float *decode, struct check_compare *out)
+/* |(x + 0.3 - 0.3) - x| with each step rounded to the dtype. */
+static inline double step_error(enum dtype d, float x)
 {
+    return fabs((double)rounded(d, rounded(d, rounded(d, x) + 0.3f) - 0.3f) - (double)x);
+}
+
+struct pass {
+    enum dtype dtype;
+    const uint16_t *got;
+    const float *expected, *low, *decode;
+    double atol, rtol;
+    size_t part; /* elements of each part but the last */
+    struct check_compare parts[PARTS];
+    double error2[PARTS], expected2[PARTS];
+};
+
+static void compare_part(void *ctx, size_t first, size_t end)
+{
+    struct pass *p = ctx;
+    const float *decode = p->decode;
+    struct check_compare c = {.n = end - first};
     double error2 = 0, expected2 = 0, least_worst = -1;
-    *out = (struct check_compare){.n = problem_q_elements(p)};
-    for (size_t i = 0; i < out->n; i++) {
-        double x = (double)decode[got[i]], r = (double)expected[i], d = fabs(x - r);
+    for (size_t i = first; i < end; i++) {
+        double x = (double)decode[p->got[i]], r = (double)p->expected[i], d = fabs(x - r);
         expected2 += r * r;
         if (!isfinite(x)) {
-            out->nonfinite++;
-            out->bad++;
-            worst_add(out, i, x, r);
+            c.nonfinite++;
+            c.bad++;
+            worst_add(&c, i, x, r);
         } else {
-            if (d > out->max_abs) out->max_abs = d;
+            if (d > c.max_abs) c.max_abs = d;
             error2 += d * d;
-            if (d > atol + rtol * fabs(r)) out->bad++;
-            if (d > least_worst) worst_add(out, i, x, r);
+            if (d > p->atol + p->rtol * fabs(r)) c.bad++;
+            if (d > least_worst) worst_add(&c, i, x, r);
         }
-        if (out->nworst == CHECK_WORST)
-            least_worst = distance(out->worst[CHECK_WORST - 1].got, out->worst[CHECK_WORST - 1].expected);
-        if (low != NULL) {
-            double l = fabs((double)low[i] - r), s = step_error(p->dtype, expected[i], decode);
-            if (l > out->max_low) out->max_low = l;
-            if (s > out->max_step) out->max_step = s;
-        }
+        if (c.nworst == CHECK_WORST)
+            least_worst = distance(c.worst[CHECK_WORST - 1].got, c.worst[CHECK_WORST - 1].expected);
+    }
+    for (size_t i = first; i < end && p->low != NULL; i++) {
+        double l = fabs((double)p->low[i] - (double)p->expected[i]), s = step_error(p->dtype, p->expected[i]);
+        if (l > c.max_low) c.max_low = l;
+        if (s > c.max_step) c.max_step = s;
+    }
+    p->parts[first / p->part] = c;
+    p->error2[first / p->part] = error2;
+    p->expected2[first / p->part] = expected2;
+}
+
+static void compare_add(struct check_compare *out, const struct check_compare *part)
+{
+    out->nonfinite += part->nonfinite;
+    out->bad += part->bad;
+    out->max_abs = fmax(out->max_abs, part->max_abs);
+    out->max_low = fmax(out->max_low, part->max_low);
+    out->max_step = fmax(out->max_step, part->max_step);
+    for (int i = 0; i < part->nworst; i++)
+        worst_add(out, part->worst[i].at, part->worst[i].got, part->worst[i].expected);
+}
+
+void check_compare(const struct problem *p, struct parallel *threads, const uint16_t *got, const float *expected,
+                   const float *low, double atol, double rtol, const float *decode, struct check_compare *out)
+{
+    const size_t n = problem_q_elements(p);
+    struct pass pass = {.dtype = p->dtype, .got = got, .expected = expected, .low = low, .decode = decode};
+    double error2 = 0, expected2 = 0;
+    pass.atol = atol;
+    pass.rtol = rtol;
+    pass.part = n / PARTS + 1 > LEAST_PART ? n / PARTS + 1 : LEAST_PART;
+    parallel_for(threads, n, pass.part, compare_part, &pass);
+    *out = (struct check_compare){.n = n};
+    for (size_t i = 0; i * pass.part < n; i++) {
+        compare_add(out, &pass.parts[i]);
+        error2 += pass.error2[i];
+        expected2 += pass.expected2[i];
     }
     out->rel_l2 = expected2 > 0 ? sqrt(error2 / expected2) : (error2 > 0 ? INFINITY : 0);
     out->bound = low != NULL ? 2 * out->max_low + 2 * out->max_step : INFINITY;

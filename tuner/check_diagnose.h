@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "err.h"
+#include "parallel.h"
 #include "problem.h"
 
 #define CHECK_WORST 5
@@ -32,9 +33,9 @@ struct check_compare {
     struct check_element worst[CHECK_WORST]; /* by |got - expected|, not-finite ones first */
 };
 
-/* One pass. low may be NULL: then max_low and max_step are 0 and bound is infinite. */
-void check_compare(const struct problem *p, const uint16_t *got, const float *expected, const float *low, double atol,
-                   double rtol, const float *decode, struct check_compare *out);
+/* One pass; the same numbers for any number of threads. low may be NULL: then max_low and max_step are 0 and bound is infinite. */
+void check_compare(const struct problem *p, struct parallel *threads, const uint16_t *got, const float *expected,
+                   const float *low, double atol, double rtol, const float *decode, struct check_compare *out);
 
 struct check_diagnosis {
     size_t bad;

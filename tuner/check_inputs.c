@@ -77,19 +77,12 @@ void check_inputs_free(struct check_inputs *in)
     *in = (struct check_inputs){0};
 }
 
-static void draw(uint16_t *words, size_t n, enum dtype d, struct rng *r)
+void check_inputs_plain(struct check_inputs *in, const struct problem *p, const struct draw *d,
+                        struct parallel *threads, uint64_t seed)
 {
-    for (size_t i = 0; i < n; i++)
-        words[i] = problem_word(d, (float)rng_normal(r));
-}
-
-void check_inputs_plain(struct check_inputs *in, const struct problem *p, uint64_t seed)
-{
-    struct rng r;
-    rng_init(&r, seed, "check:plain");
-    draw(in->q, problem_q_elements(p), p->dtype, &r);
-    draw(in->k, problem_kv_elements(p), p->dtype, &r);
-    draw(in->v, problem_kv_elements(p), p->dtype, &r);
+    draw_tensor(d, threads, seed, "check:q", in->q, problem_q_elements(p));
+    draw_tensor(d, threads, seed, "check:k", in->k, problem_kv_elements(p));
+    draw_tensor(d, threads, seed, "check:v", in->v, problem_kv_elements(p));
 }
 
 static void copy_all(struct check_inputs *out, const struct check_inputs *in, const struct problem *p)

@@ -5,7 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "draw.h"
 #include "err.h"
+#include "parallel.h"
 #include "problem.h"
 
 /* X(name, name in reports) */
@@ -52,8 +54,10 @@ struct check_inputs {
 int check_inputs_init(struct check_inputs *in, const struct problem *p, struct err *e);
 void check_inputs_free(struct check_inputs *in);
 
-/* N(0,1), from rng stream "check:plain". The other two derive theirs from it, so that normals are drawn once. */
-void check_inputs_plain(struct check_inputs *in, const struct problem *p, uint64_t seed);
+/* N(0,1), from the streams "check:q", "check:k" and "check:v". The other two derive theirs from it, so that normals are drawn
+ * once. */
+void check_inputs_plain(struct check_inputs *in, const struct problem *p, const struct draw *d,
+                        struct parallel *threads, uint64_t seed);
 /* decode: check_decode_table of the dtype. */
 void check_inputs_stress(struct check_inputs *out, const struct check_inputs *plain, const struct problem *p,
                          enum check_set s, uint64_t seed, const float *decode);

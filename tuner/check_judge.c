@@ -19,14 +19,29 @@
 #define F64_ROWS_ALL 256u
 #define F64_ROWS_SAMPLED 64u
 
-static enum device_class reference_row(struct check *c, const char *set, size_t row, double *o, double *worst)
+struct rows {
+    const struct check *c;
+    size_t n, row[F64_ROWS_ALL];
+    double lse[F64_ROWS_ALL];
+    double *o; /* n x head_dim */
+};
+
+static void rows_compute(void *ctx, size_t first, size_t end)
+{
+    struct rows *r = ctx;
+    const struct check_inputs *in = r->c->now;
+    for (size_t i = first; i < end; i++)
+        check_row_f64(r->c->p, in->q, in->k, in->v, r->row[i], r->o + i * (size_t)r->c->p->head_dim, &r->lse[i]);
+}
+
+/* The reference's row against the host's. */
+static enum device_class reference_row(struct check *c, const char *set, size_t row, const double *o, double lse,
+                                       double *worst)
 {
     size_t dim = (size_t)c->p->head_dim;
-    double lse, scale;
-    check_row_f64(c->p, c->in.q, c->in.k, c->in.v, row, o, &lse);
-    scale = 1 + (isfinite(lse) ? fabs(lse) : 0) / 64;
+    double scale = 1 + (isfinite(lse) ? fabs(lse) : 0) / 64, got;
     for (size_t i = 0; i < dim; i++) {
-        double got = (double)c->ref_o[row * dim + i], d = fabs(got - o[i]);
+        double d = fabs((got = (double)c->ref_o[row * dim + i]) - o[i]);
         char place[96];
         if (d > *worst) *worst = d;
         if (d <= 1e-4 * (1 + fabs(o[i])) * scale) continue;
@@ -38,88 +53,118 @@ static enum device_class reference_row(struct check *c, const char *set, size_t 
                 set, place, got, o[i]);
         return DEVICE_LOST;
     }
-    if (c->p->lse) {
-        double got = (double)c->ref_lse[row];
-        bool same = isinf(lse) ? got == lse : fabs(got - lse) <= 1e-4 + CHECK_LSE_RTOL * fabs(lse);
-        if (same) return DEVICE_OK;
-        err_set(c->e, ERR_DEVICE,
-                "reference kernel disagrees with f64 on %s inputs in the lse of row %zu: device %.9g, host %.9g; "
-                "nothing can be "
-                "proved here",
-                set, row, got, lse);
-        return DEVICE_LOST;
-    }
-    return DEVICE_OK;
+    if (!c->p->lse) return DEVICE_OK;
+    got = (double)c->ref_lse[row];
+    if (isinf(lse) ? got == lse : fabs(got - lse) <= 1e-4 + CHECK_LSE_RTOL * fabs(lse)) return DEVICE_OK;
+    err_set(c->e, ERR_DEVICE,
+            "reference kernel disagrees with f64 on %s inputs in the lse of row %zu: device %.9g, host %.9g; nothing "
+            "can be "
+            "proved here",
+            set, row, got, lse);
+    return DEVICE_LOST;
 }
 
 /* Rows are sampled at random, but the first row of the first head and the last row of the last are always among them. */
+static void rows_choose(struct rows *r)
+{
+    const size_t all = problem_rows(r->c->p);
+    struct rng rng;
+    rng_init(&rng, r->c->rule->seed, "check:rows");
+    r->n = all <= F64_ROWS_ALL ? all : F64_ROWS_SAMPLED;
+    for (size_t i = 0; i < r->n; i++)
+        r->row[i] = i == 0 ? 0 : i == r->n - 1 ? all - 1 : r->n == all ? i : (size_t)rng_below(&rng, all);
+}
+
 enum device_class check_trust_reference(struct check *c, const char *set, size_t *rows, double *worst)
 {
-    size_t all = problem_rows(c->p), n = all <= F64_ROWS_ALL ? all : F64_ROWS_SAMPLED,
-           elements = problem_q_elements(c->p);
-    double *o = malloc((size_t)c->p->head_dim * sizeof *o);
+    const size_t dim = (size_t)c->p->head_dim;
+    struct rows r = {.c = c};
     enum device_class cls = DEVICE_OK;
-    struct rng r;
-    if (o == NULL) {
+    char place[96];
+    rows_choose(&r);
+    r.o = malloc(r.n * dim * sizeof *r.o);
+    if (r.o == NULL) {
         err_nomem(c->e);
         return DEVICE_LOST;
     }
-    rng_init(&r, c->rule->seed, "check:rows");
+    parallel_for(c->threads, r.n, 1, rows_compute, &r);
     *worst = 0;
-    for (size_t i = 0; i < n && cls == DEVICE_OK; i++) {
-        size_t row = i == 0 ? 0 : i == n - 1 ? all - 1 : n == all ? i : (size_t)rng_below(&r, all);
-        cls = reference_row(c, set, row, o, worst);
+    *rows = r.n;
+    for (size_t i = 0; i < r.n && cls == DEVICE_OK; i++)
+        cls = reference_row(c, set, r.row[i], r.o + i * dim, r.lse[i], worst);
+    if (cls == DEVICE_OK && c->ref_bad != SIZE_MAX) {
+        check_place(c->p, c->ref_bad, place, sizeof place);
+        err_set(c->e, ERR_DEVICE,
+                "reference kernel gives %g (low precision %g) on %s inputs at %s; nothing can be proved here",
+                (double)c->ref_o[c->ref_bad], (double)c->ref_low[c->ref_bad], set, place);
+        cls = DEVICE_LOST;
     }
-    *rows = n;
-    for (size_t i = 0; i < elements && cls == DEVICE_OK; i++)
-        if (!isfinite(c->ref_o[i]) || !isfinite(c->ref_low[i])) {
-            char place[96];
-            check_place(c->p, i, place, sizeof place);
-            err_set(c->e, ERR_DEVICE,
-                    "reference kernel gives %g (low precision %g) on %s inputs at %s; nothing can be proved here",
-                    (double)c->ref_o[i], (double)c->ref_low[i], set, place);
-            cls = DEVICE_LOST;
-        }
-    free(o);
+    free(r.o);
     return cls;
 }
 
-void check_judge_runs(struct check *c, const char *set, const struct check_outputs *a, const struct check_outputs *b)
+struct difference {
+    size_t unwritten, differ, first_unwritten, first_differ;
+};
+
+/* Counts in the chunks that differ; the others are equal bit for bit. */
+static struct difference difference_of(const struct check *c)
 {
-    size_t n = problem_q_elements(c->p), rows = problem_rows(c->p), unwritten = 0, differ = 0, first_u = 0, first_d = 0;
-    bool nan = false;
-    char place[96];
-    uint16_t pa = check_poison(c->p->dtype, 0), pb = check_poison(c->p->dtype, 1);
-    for (size_t i = 0; i < n; i++) {
-        if (a->o[i] == b->o[i]) continue;
-        if (a->o[i] == pa && b->o[i] == pb) {
-            if (unwritten++ == 0) first_u = i;
-        } else if (differ++ == 0) {
-            first_d = i;
-            nan = !isfinite(c->decode[a->o[i]]) || !isfinite(c->decode[b->o[i]]);
+    const size_t n = problem_q_elements(c->p), chunks = (2 * n + 2 * CHECK_GUARD_BYTES - 1) / TRANSFER_CHUNK + 1;
+    const uint16_t *a = c->run[0].o, *b = c->run[1].o;
+    const uint16_t pa = check_poison(c->p->dtype, 0), pb = check_poison(c->p->dtype, 1);
+    struct difference d = {0};
+    for (size_t chunk = 0; chunk < chunks; chunk++) {
+        const size_t from = chunk * TRANSFER_CHUNK, to = from + TRANSFER_CHUNK;
+        if (!c->image_o.differs[chunk]) continue;
+        for (size_t i = from > CHECK_GUARD_BYTES ? (from - CHECK_GUARD_BYTES) / 2 : 0;
+             i < (to - CHECK_GUARD_BYTES) / 2 && i < n; i++) {
+            if (a[i] == b[i]) continue;
+            if (a[i] == pa && b[i] == pb) {
+                if (d.unwritten++ == 0) d.first_unwritten = i;
+            } else if (d.differ++ == 0) {
+                d.first_differ = i;
+            }
         }
     }
-    if (unwritten > 0) {
-        check_place(c->p, first_u, place, sizeof place);
-        check_fate(c, FATE_WRONG, "%s: %zu of %zu output elements (%.3g%%) were never written, the first at %s", set,
-                   unwritten, n, 100.0 * (double)unwritten / (double)n, place);
+    return d;
+}
+
+static void judge_lse_runs(struct check *c, const char *set)
+{
+    const float *a = c->run[0].lse, *b = c->run[1].lse;
+    for (size_t i = 0; a != NULL && i < problem_rows(c->p); i++) {
+        bool nan;
+        if (!c->image_lse.differs[(CHECK_GUARD_BYTES + 4 * i) / TRANSFER_CHUNK] || memcmp(&a[i], &b[i], sizeof *a) == 0)
+            continue;
+        nan = isnan(a[i]) || isnan(b[i]);
+        check_fate(c, nan ? FATE_WRONG : FATE_NONDET, "%s: %s in row %zu (of all rows): %.9g and %.9g", set,
+                   nan ? "lse not written, or not a number," : "lse differs between two runs", i, (double)a[i],
+                   (double)b[i]);
+        return;
     }
-    if (differ > 0) {
-        check_place(c->p, first_d, place, sizeof place);
+}
+
+void check_judge_runs(struct check *c, const char *set)
+{
+    const size_t n = problem_q_elements(c->p);
+    const struct difference d = difference_of(c);
+    char place[96];
+    if (d.unwritten > 0) {
+        check_place(c->p, d.first_unwritten, place, sizeof place);
+        check_fate(c, FATE_WRONG, "%s: %zu of %zu output elements (%.3g%%) were never written, the first at %s", set,
+                   d.unwritten, n, 100.0 * (double)d.unwritten / (double)n, place);
+    }
+    if (d.differ > 0) {
+        const double a = (double)c->decode[c->run[0].o[d.first_differ]];
+        const double b = (double)c->decode[c->run[1].o[d.first_differ]];
+        const bool nan = !isfinite(a) || !isfinite(b);
+        check_place(c->p, d.first_differ, place, sizeof place);
         check_fate(c, nan ? FATE_WRONG : FATE_NONDET,
                    "%s: two runs on the same input differ in %zu of %zu elements, first at %s: %.6g and %.6g%s", set,
-                   differ, n, place, (double)c->decode[a->o[first_d]], (double)c->decode[b->o[first_d]],
-                   nan ? " (the result depends on what lay in the output before)" : "");
+                   d.differ, n, place, a, b, nan ? " (the result depends on what lay in the output before)" : "");
     }
-    if (a->lse == NULL || memcmp(a->lse, b->lse, rows * sizeof *a->lse) == 0) return;
-    for (size_t i = 0; i < rows; i++)
-        if (memcmp(&a->lse[i], &b->lse[i], sizeof *a->lse) != 0) {
-            nan = isnan(a->lse[i]) || isnan(b->lse[i]);
-            check_fate(c, nan ? FATE_WRONG : FATE_NONDET, "%s: %s in row %zu (of all rows): %.9g and %.9g", set,
-                       nan ? "lse not written, or not a number," : "lse differs between two runs", i, (double)a->lse[i],
-                       (double)b->lse[i]);
-            return;
-        }
+    judge_lse_runs(c, set);
 }
 
 /* Largest lse error; the row of the first violation in *bad_row (rows when none). */
@@ -196,7 +241,7 @@ enum device_class check_judge_set(struct check *c, const char *set, size_t rows_
     json_t *j;
     double lse = 0, ratio;
     size_t bad_row = 0;
-    check_compare(c->p, c->run[0].o, c->ref_o, c->ref_low, c->rule->atol, c->rule->rtol, c->decode, &cmp);
+    check_compare(c->p, c->threads, c->run[0].o, c->ref_o, c->ref_low, c->rule->atol, c->rule->rtol, c->decode, &cmp);
     ratio = cmp.max_abs > 0 ? cmp.max_abs / cmp.bound : 0;
     j = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:I, s:o}", "set", set, "max_abs",
                   check_number(cmp.max_abs), "rel_l2", check_number(cmp.rel_l2), "two_times_bound",
@@ -250,7 +295,7 @@ void check_judge_law(struct check *c, enum check_law l)
     double u = check_unit(c->p->dtype), constant = limit->absolute * u, worst = 0, error2 = 0, sum2 = 0, l2;
     bool ok;
     char place[96];
-    if (limit->relative_l2 > 0) constant = 4 * u * largest(c, c->in.v, problem_kv_elements(c->p));
+    if (limit->relative_l2 > 0) constant = 4 * u * largest(c, c->now->v, problem_kv_elements(c->p));
     if (limit->value > 0) constant = 1e-4;
     for (size_t i = 0; i < n; i++) {
         double got = (double)c->decode[c->run[0].o[i]], want = (double)c->ref_o[i];

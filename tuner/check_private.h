@@ -8,9 +8,13 @@
 
 #include "check.h"
 #include "check_inputs.h"
+#include "draw.h"
+#include "transfer.h"
 
 #define CHECK_LSE_ATOL 1e-3
 #define CHECK_LSE_RTOL 1e-6
+#define CHECK_CHUNK 32768u      /* elements that a thread takes at a time */
+#define CHECK_GUARD_BYTES 4096u /* of each of the two bands around a tensor */
 
 /* Device memory of one argument: band, tensor, band. bytes may be 0: then any write is caught. */
 struct check_tensor {
@@ -18,28 +22,45 @@ struct check_tensor {
     size_t bytes;
 };
 
+/* An output's buffer on the host, bands included, after two runs. Of the second there are only the bands, and the chunks in
+ * which it differs from the first. */
+struct check_image {
+    unsigned char *bytes[2];
+    bool *differs; /* of each TRANSFER_CHUNK */
+};
+
+/* The tensors in the images. */
 struct check_outputs {
     uint16_t *o;
     float *lse; /* NULL unless the problem has lse */
 };
 
 struct check {
+    /* as long as it is open */
     const struct device_driver *drv;
     struct device *d;
-    const struct problem *p;
+    struct problem problem;
+    const struct problem *p; /* the one above */
+    struct parallel *threads;
+    struct transfer *transfer;
+    struct draw *draw;
+    float *decode;
+    struct check_inputs plain,
+        in; /* drawn once for each run; what other sets and laws run on, made when first needed */
+    struct check_image image_o, image_lse;
+    struct check_outputs run[2];
+    float *ref_o, *ref_low, *ref_lse;
+
+    /* one check_run */
     const struct check_kernel *candidate, *reference;
     const struct check_rule *rule;
     void (*progress)(void *ctx, const char *stage);
     void *ctx;
     struct check_report *out;
     struct err *e;
-
     struct check_tensor tensors[ARG_N];
-    struct check_inputs plain, in; /* drawn once; what the current set runs on */
-    struct check_outputs run[2];
-    float *ref_o, *ref_low, *ref_lse;
-    float *decode;
-    uint16_t *scratch; /* the largest input with both bands */
+    const struct check_inputs *now; /* plain or in: what is on the device */
+    size_t ref_bad;                 /* first element of ref_o or ref_low that is not finite, SIZE_MAX when all are */
     double started_s, first_run_s;
     bool blame_candidate; /* the candidate has run since the device was last known good */
     json_t *sets, *laws;
@@ -54,22 +75,25 @@ void check_fate(struct check *c, enum fate f, const char *fmt, ...) __attribute_
 bool check_decided(const struct check *c, enum device_class cls);
 
 /* ---- check_memory.c ---- */
-enum device_class check_alloc(struct check *c);
-void check_release(struct check *c);
-/* c->in to the device, NaN around it. */
-enum device_class check_put_inputs(struct check *c);
+enum device_class check_host_open(struct check *c);
+void check_host_close(struct check *c);
+enum device_class check_device_open(struct check *c);
+void check_device_close(struct check *c);
+/* in to the device, NaN around it. */
+enum device_class check_put_inputs(struct check *c, const struct check_inputs *in);
 /* Every word of q, k, v and of the NaN around them; `set` is for the text. */
 enum device_class check_verify_inputs(struct check *c, const char *set);
-/* One run with outputs poisoned by pattern `which` (0 or 1), fetched to `to`, guard bands verified. */
-enum device_class check_run_candidate(struct check *c, int which, struct check_outputs *to, const char *stage);
-/* Fills ref_o, ref_low and ref_lse. */
+/* One run with outputs poisoned by pattern `poison` (0 or 1), fetched to run[to], guard bands verified. to 1: run[0] must hold
+ * what to compare with. */
+enum device_class check_run_candidate(struct check *c, int poison, int to, const char *stage);
+/* Fills ref_o, ref_low, ref_lse and ref_bad. */
 enum device_class check_run_reference(struct check *c);
 
 /* ---- check_judge.c ---- */
 /* The reference against f64 on sampled rows: how many, and the largest difference. */
 enum device_class check_trust_reference(struct check *c, const char *set, size_t *rows, double *worst);
-/* Runs a and b, poisoned by patterns 0 and 1: unwritten elements, then differences. */
-void check_judge_runs(struct check *c, const char *set, const struct check_outputs *a, const struct check_outputs *b);
+/* run[0] and run[1], poisoned by patterns 0 and 1: unwritten elements, then differences. */
+void check_judge_runs(struct check *c, const char *set);
 /* c->run[0] against the reference; appends to c->sets. */
 enum device_class check_judge_set(struct check *c, const char *set, size_t rows_f64, double reference_error);
 /* c->run[0] against ref_o, which holds what the law predicts; ref_low holds the magnitudes that went into it. Appends to

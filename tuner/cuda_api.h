@@ -46,6 +46,8 @@
     X(function_set, cuFuncSetAttribute, CUDA_API_NAME(cuFuncSetAttribute))                                             \
     X(mem_alloc, cuMemAlloc, CUDA_API_NAME(cuMemAlloc))                                                                \
     X(mem_free, cuMemFree, CUDA_API_NAME(cuMemFree))                                                                   \
+    X(host_alloc, cuMemHostAlloc, CUDA_API_NAME(cuMemHostAlloc))                                                       \
+    X(host_free, cuMemFreeHost, CUDA_API_NAME(cuMemFreeHost))                                                          \
     X(copy_in, cuMemcpyHtoDAsync, CUDA_API_NAME(cuMemcpyHtoDAsync))                                                    \
     X(copy_out, cuMemcpyDtoHAsync, CUDA_API_NAME(cuMemcpyDtoHAsync))                                                   \
     X(set_u32, cuMemsetD32Async, CUDA_API_NAME(cuMemsetD32Async))                                                      \

@@ -444,6 +444,18 @@ out:
     return class;
 }
 
+/* Page-locked. */
+static void *cuda_host_alloc(struct device *d, size_t bytes)
+{
+    void *p = NULL;
+    return !d->dead && d->api.host_alloc(&p, bytes, 0) == CUDA_SUCCESS ? p : NULL;
+}
+
+static void cuda_host_free(struct device *d, void *p)
+{
+    if (!d->dead) d->api.host_free(p);
+}
+
 /* ---- launches ---- */
 
 /* One kernel parameter by value. */
@@ -620,6 +632,8 @@ const struct device_driver device_cuda = {
     .write = cuda_write,
     .read = cuda_read,
     .fill = cuda_fill,
+    .host_alloc = cuda_host_alloc,
+    .host_free = cuda_host_free,
     .run = cuda_run,
     .batch_open = cuda_batch_open,
     .batch_run = cuda_batch_run,

@@ -1,7 +1,6 @@
 /* JSON forms by tables of members: one row names a member once, for both directions. */
 #include "problem.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,18 +41,6 @@ static int dtype_parse(enum dtype *out, const char *name)
 const char *mask_name(enum mask m)
 {
     return m == MASK_CAUSAL ? "causal" : "none";
-}
-
-uint16_t problem_word(enum dtype d, float x)
-{
-    uint32_t bits, sign, dropped = d == DTYPE_BF16 ? 16 : 13, rebias = d == DTYPE_BF16 ? 0 : (127u - 15u) << 10;
-
-    memcpy(&bits, &x, sizeof bits);
-    sign = bits >> 16 & 0x8000u;
-    bits &= 0x7fffffffu;
-    if (fabsf(x) < 0x1p-14f) return (uint16_t)sign;
-    bits = (bits + (1u << (dropped - 1)) - 1 + (bits >> dropped & 1u)) >> dropped;
-    return (uint16_t)(sign | (bits - rebias));
 }
 
 size_t problem_q_elements(const struct problem *p)

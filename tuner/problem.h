@@ -10,6 +10,8 @@
 
 #include "err.h"
 
+#define PROBLEM_HEAD_DIM_MAX 1024
+
 enum dtype { DTYPE_F16, DTYPE_BF16 };
 enum mask { MASK_NONE, MASK_CAUSAL };
 
@@ -74,10 +76,6 @@ const char *arg_name(enum arg a);
 int arg_parse(enum arg *out, const char *name); /* 0 or -1 */
 const char *dtype_name(enum dtype d);
 const char *mask_name(enum mask m);
-
-/* The dtype's word nearest to x, for drawing inputs: quick, for |x| < 65000 alone; below f16's normal range it gives 0.
- * check_encode is the exact one. */
-uint16_t problem_word(enum dtype d, float x);
 
 /* The tensor of argument a (q, k, v or o) as a map sees it; box and swizzle are zero. */
 struct tensor_map problem_tensor_map(const struct problem *p, enum arg a);

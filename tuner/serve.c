@@ -16,6 +16,7 @@
 #include "device.h"
 #include "fate.h"
 #include "health.h"
+#include "parallel.h"
 #include "rng.h"
 #include "target.h"
 #include "wire.h"
@@ -38,6 +39,9 @@ struct serve {
     struct health *health;
     struct loaded loaded[MAX_LOADED];
     int nloaded;
+    struct parallel *threads; /* of this process: drawing inputs, comparing outputs */
+    struct check *check;
+    json_t *check_key; /* the problem it was opened for */
     struct bench *bench;
     json_t *bench_key; /* what the open bench was opened with */
 };
@@ -195,7 +199,7 @@ static void do_open(struct serve *s, const json_t *r)
     struct buf note = {0};
     enum device_class c = DEVICE_LOST;
 
-    if (target_from_json(&s->target, json_object_get(r, "target"), &e) == 0) {
+    if (target_from_json(&s->target, json_object_get(r, "target"), &e) == 0 && parallel_open(&s->threads, 0, &e) == 0) {
         s->driver = device_driver_named(s->target.driver);
         if (!s->driver)
             err_set(&e, ERR_BUG, "no driver named %s", s->target.driver);
@@ -276,7 +280,7 @@ static enum device_class bench_for(struct serve *s, const json_t *j, struct err 
     if (s->bench && json_equal(s->bench_key, j)) return DEVICE_OK;
     close_bench(s);
     if (problem_from_json(&p, json_object_get(j, "problem"), e) != 0) return DEVICE_LOST;
-    c = bench_open(&s->bench, s->driver, s->device, &s->target, &p,
+    c = bench_open(&s->bench, s->driver, s->device, s->threads, &s->target, &p,
                    json_is_true(json_object_get(j, "cold")) ? BENCH_COLD : BENCH_WARM,
                    (uint64_t)json_integer_value(json_object_get(j, "seed")), s->health, e);
     if (c == DEVICE_OK) s->bench_key = json_deep_copy(j);
@@ -284,6 +288,23 @@ static enum device_class bench_for(struct serve *s, const json_t *j, struct err 
 }
 
 /* ---- evaluate ---- */
+
+/* Opens the check for the problem j, or keeps the one that is open already. */
+static enum device_class check_for(struct serve *s, const json_t *j, struct err *e)
+{
+    struct problem p;
+    enum device_class c;
+
+    if (s->check && json_equal(s->check_key, j)) return DEVICE_OK;
+    check_close(s->check);
+    s->check = NULL;
+    json_decref(s->check_key);
+    s->check_key = NULL;
+    if (problem_from_json(&p, j, e) != 0) return DEVICE_LOST;
+    c = check_open(&s->check, s->driver, s->device, s->threads, &p, e);
+    if (c == DEVICE_OK) s->check_key = json_deep_copy(j);
+    return c;
+}
 
 static enum device_class do_check(struct serve *s, const json_t *r, const struct loaded *l, struct check_report *out,
                                   struct err *e)
@@ -297,17 +318,16 @@ static enum device_class do_check(struct serve *s, const json_t *r, const struct
                            .box_s = json_number_value(json_object_get(rule, "box_s"))};
     struct check_kernel candidate = {l->kernel, &l->launch}, reference;
     struct loaded *ref;
-    struct problem p;
-    enum device_class class;
+    enum device_class class = check_for(s, json_object_get(r, "problem"), e);
 
-    if (problem_from_json(&p, json_object_get(r, "problem"), e) != 0) return DEVICE_LOST;
+    if (class != DEVICE_OK) return class;
     class = load(s, json_object_get(r, "reference"), &ref, e);
     if (class != DEVICE_OK) {
         err_context(e, "the reference kernel");
         return DEVICE_LOST;
     }
     reference = (struct check_kernel){ref->kernel, &ref->launch};
-    return check_run(s->driver, s->device, &p, &candidate, &reference, &c, progress, NULL, out, e);
+    return check_run(s->check, &candidate, &reference, &c, progress, NULL, out, e);
 }
 
 /* samples of the arm into reply; FATE_WRONG when the timed runs left another result than the run before them. */

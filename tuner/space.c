@@ -184,7 +184,7 @@ static int read_problem(struct problem *p, const struct doc_node *map, struct er
     } required[] = {{"batch", 65536, offsetof(struct problem, batch)},
                     {"heads", 4096, offsetof(struct problem, heads)},
                     {"seq_q", 1 << 20, offsetof(struct problem, seq_q)},
-                    {"head_dim", 1024, offsetof(struct problem, head_dim)}};
+                    {"head_dim", PROBLEM_HEAD_DIM_MAX, offsetof(struct problem, head_dim)}};
     const char *dtypes[] = {dtype_name(DTYPE_F16), dtype_name(DTYPE_BF16)};
     static const char *const masks[] = {"none", "causal"};
     const struct doc_node *n;

@@ -66,7 +66,7 @@ static void bed_open(struct bed *b, const char *settings, enum bench_cache cache
     assert_int_equal(device_fake.open(&b->d, &b->t, &e), DEVICE_OK);
     b->h = health_open(&b->t, NULL);
     assert_non_null(b->h);
-    assert_int_equal(bench_open(&b->bench, &device_fake, b->d, &b->t, &small, cache, 5, b->h, &e), DEVICE_OK);
+    assert_int_equal(bench_open(&b->bench, &device_fake, b->d, NULL, &b->t, &small, cache, 5, b->h, &e), DEVICE_OK);
     b->kernels[0] = load(b, first);
     if (second != NULL) b->kernels[1] = load(b, second);
 }
@@ -257,8 +257,9 @@ static void cold_rotates(void **state)
         bed_open(&b, QUIET, BENCH_WARM, "", "");
         bench_close(b.bench);
         b.t.l2_bytes = rows[t / 2].l2_bytes;
-        assert_int_equal(bench_open(&b.bench, &driver, b.d, &b.t, &small, cold ? BENCH_COLD : BENCH_WARM, 5, b.h, &e),
-                         DEVICE_OK);
+        assert_int_equal(
+            bench_open(&b.bench, &driver, b.d, NULL, &b.t, &small, cold ? BENCH_COLD : BENCH_WARM, 5, b.h, &e),
+            DEVICE_OK);
         for (int i = 0; i < 2; i++)
             arm(&b, i, rows[t / 2].k[i]);
         for (int i = 0; i < 200; i++)
@@ -359,7 +360,7 @@ static void no_memory_blames_nobody(void **state)
     device_fake.close(b.d);
     b.t.memory_bytes = 4096;
     assert_int_equal(device_fake.open(&b.d, &b.t, &e), DEVICE_OK);
-    assert_int_equal(bench_open(&bench, &device_fake, b.d, &b.t, &small, BENCH_WARM, 1, b.h, &e), DEVICE_LOST);
+    assert_int_equal(bench_open(&bench, &device_fake, b.d, NULL, &b.t, &small, BENCH_WARM, 1, b.h, &e), DEVICE_LOST);
     assert_null(bench);
     assert_non_null(strstr(e.text, "no device memory"));
     bed_close(&b);

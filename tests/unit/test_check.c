@@ -18,6 +18,8 @@
 #include "check_host.h"
 #include "check_inputs.h"
 #include "device_fake.h"
+#include "draw.h"
+#include "parallel.h"
 #include "rng.h"
 
 #define ARRAY(a) (sizeof(a) / sizeof(a)[0])
@@ -40,6 +42,7 @@ struct bed {
     struct device *d;
     struct device_kernel *kernel, *reference;
     struct launch kernel_launch, reference_launch;
+    struct parallel *threads;
     int steps; /* calls of progress */
 };
 
@@ -101,7 +104,12 @@ static enum device_class run(struct bed *b, const struct problem *p, const struc
 {
     const struct check_kernel candidate = {b->kernel, &b->kernel_launch},
                               reference = {b->reference, &b->reference_launch};
-    return check_run(&device_fake, b->d, p, &candidate, &reference, rule, count_step, b, out, e);
+    struct check *c = NULL;
+    enum device_class cls;
+    assert_int_equal(check_open(&c, &device_fake, b->d, b->threads, p, e), DEVICE_OK);
+    cls = check_run(c, &candidate, &reference, rule, count_step, b, out, e);
+    check_close(c);
+    return cls;
 }
 
 /* The fate of a kernel with this body; report must be freed. */
@@ -209,6 +217,15 @@ static void row_by_hand(void **state)
 
 /* ---- inputs ---- */
 
+static void draw_plain(struct check_inputs *out, const struct problem *p, uint64_t seed)
+{
+    struct draw *d = NULL;
+    assert_int_equal(draw_open(&d, p->dtype, NULL), 0);
+    assert_int_equal(check_inputs_init(out, p, NULL), 0);
+    check_inputs_plain(out, p, d, NULL, seed);
+    draw_close(d);
+}
+
 /* Each set is what its name says: seen from the logits of f64. */
 static void input_sets(void **state)
 {
@@ -218,9 +235,8 @@ static void input_sets(void **state)
     double o[16], lse;
     (void)state;
     assert_non_null(decode);
-    assert_int_equal(check_inputs_init(&plain, &p, NULL), 0);
     assert_int_equal(check_inputs_init(&in, &p, NULL), 0);
-    check_inputs_plain(&plain, &p, 3);
+    draw_plain(&plain, &p, 3);
     check_inputs_stress(&in, &plain, &p, CHECK_SET_LARGE, 3, decode);
     check_row_f64(&p, in.q, in.k, in.v, 5, o, &lse);
     assert_true(lse > 100 && lse < 3000);
@@ -264,8 +280,7 @@ static void law_inputs_exact(void **state)
         p.dtype = (enum dtype)d;
         decode = check_decode_table(p.dtype);
         assert_non_null(decode);
-        assert_int_equal(check_inputs_init(&plain, &p, NULL), 0);
-        check_inputs_plain(&plain, &p, 4);
+        draw_plain(&plain, &p, 4);
         for (int i = 0; i < 3; i++) {
             assert_int_equal(check_inputs_init(&in[i], &p, NULL), 0);
             assert_int_equal(check_inputs_law(&in[i], &plain, &p, CHECK_LAW_LINEAR, i, 4, decode, NULL), 0);
@@ -590,7 +605,7 @@ static void worst_five(void **state)
     for (int i = 0; i < 16; i++)
         got[i] = check_encode(DTYPE_BF16, i * 5 % 16);
     got[9] = 0x7fc0;
-    check_compare(&p, got, expected, NULL, 0.5, 0, decode, &c);
+    check_compare(&p, NULL, got, expected, NULL, 0.5, 0, decode, &c);
     assert_int_equal(c.nworst, 5);
     assert_int_equal(c.nonfinite, 1);
     assert_int_equal(c.bad, 15);
@@ -622,28 +637,97 @@ static void fake_speed(void **state)
     check_report_free(&r);
 }
 
-/* The quick encoder of drawn inputs agrees with the exact one wherever f16 is normal. */
-static void quick_words(void **state)
+/* A problem whose tensors span several chunks, so that threads share them. */
+static const struct problem long_one = {.batch = 2,
+                                        .heads = 3,
+                                        .kv_heads = 3,
+                                        .seq_q = 1030,
+                                        .seq_kv = 24,
+                                        .head_dim = 64,
+                                        .dtype = DTYPE_F16,
+                                        .scale = 0.125,
+                                        .lse = true};
+
+/* Everything the report says but the times, for a kernel and a number of threads; to be freed. */
+static char *report_of(const char *body, const struct check_rule *rule, int threads, struct check_report *r)
 {
-    struct rng r;
+    struct bed b;
+    struct err e = {0};
+    char *text;
+    bed_open(&b, &long_one, body);
+    if (threads > 0) assert_int_equal(parallel_open(&b.threads, threads, &e), 0);
+    if (run(&b, &long_one, rule, r, &e) != DEVICE_OK) fail_msg("%s: %s", body, e.text);
+    assert_int_equal(json_object_del(r->json, "seconds") | json_object_del(r->json, "first_run_s"), 0);
+    text = json_dumps(r->json, JSON_SORT_KEYS);
+    assert_non_null(text);
+    parallel_close(b.threads);
+    bed_close(&b);
+    return text;
+}
+
+static void threads_change_nothing(void **state)
+{
+    static const struct {
+        const char *body;
+        enum fate fate;
+    } rows[] = {{"", FATE_OK},
+                {"// fake: wrong", FATE_WRONG},
+                {"// fake: nan", FATE_WRONG},
+                {"// fake: unwritten", FATE_WRONG},
+                {"// fake: nondet 5", FATE_NONDET},
+                {"// fake: corrupt", FATE_CORRUPT},
+                {"// fake: input", FATE_CORRUPT},
+                {"// fake: badlse", FATE_WRONG},
+                {"// fake: scale 0.675", FATE_WRONG}};
     (void)state;
-    rng_init(&r, 3, "words");
-    for (int d = DTYPE_F16; d <= DTYPE_BF16; d++) {
-        for (int i = 0; i < 200000; i++) {
-            float x = (float)ldexp(rng_normal(&r), (int)rng_below(&r, 24) - 12);
-            uint16_t exact = check_encode((enum dtype)d, (double)x), word = problem_word((enum dtype)d, x);
-            if (fabsf(x) < 0x1p-14f)
-                assert_int_equal(word & 0x7fff, 0);
-            else
-                assert_int_equal(word, exact);
+    for (size_t i = 0; i < ARRAY(rows); i++) {
+        struct check_report r;
+        char *alone = report_of(rows[i].body, i == 0 ? &full : &quick, 0, &r);
+        assert_int_equal(r.fate, rows[i].fate);
+        check_report_free(&r);
+        for (int threads = 1; threads <= 5; threads += 2) {
+            char *together = report_of(rows[i].body, i == 0 ? &full : &quick, threads, &r);
+            assert_string_equal(alone, together);
+            check_report_free(&r);
+            free(together);
         }
+        free(alone);
     }
+}
+
+/* One check after another on the same memory: what a wrong kernel has left there does not reach the next verdict. */
+static void memory_is_used_again(void **state)
+{
+    static const char *const bodies[] = {"// fake: nondet 5", "// fake: unwritten", "// fake: input", "// fake: nan"};
+    struct bed b;
+    struct check *c = NULL;
+    struct err e = {0};
+    (void)state;
+    bed_open(&b, &long_one, "");
+    assert_int_equal(parallel_open(&b.threads, 3, &e), 0);
+    assert_int_equal(check_open(&c, &device_fake, b.d, b.threads, &long_one, &e), DEVICE_OK);
+    for (size_t i = 0; i < 2 * ARRAY(bodies); i++) {
+        struct device_kernel *bad = i % 2 == 0 ? load(&b, &long_one, bodies[i / 2], &b.kernel_launch) : NULL;
+        const struct check_kernel candidate = {bad != NULL ? bad : b.kernel, &b.kernel_launch},
+                                  reference = {b.reference, &b.reference_launch};
+        struct check_rule rule = quick;
+        struct check_report r;
+        rule.seed = 50 + i / 2; /* the good kernel gets the inputs of the bad one before it */
+        assert_int_equal(check_run(c, &candidate, &reference, &rule, NULL, NULL, &r, &e), DEVICE_OK);
+        assert_int_equal(r.fate == FATE_OK, bad == NULL);
+        check_report_free(&r);
+        device_fake.unload(b.d, bad);
+    }
+    check_close(c);
+    parallel_close(b.threads);
+    bed_close(&b);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(quick_words),
+        cmocka_unit_test(threads_change_nothing),
+        cmocka_unit_test(memory_is_used_again),
         cmocka_unit_test(round_trip),
         cmocka_unit_test(rounding),
         cmocka_unit_test(known_words),

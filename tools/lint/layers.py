@@ -36,8 +36,9 @@ cuda_nvml 2
 cuda      = device
 opencl    = device
 domain    = cand
-check     2  device
-bench     2  device health
+transfer  2  device
+check     2  device transfer
+bench     2  device health transfer
 cache     2  device
 store     2  cand space tmpl verdict
 wire      3
