@@ -2,29 +2,52 @@
 # Everything that needs a real GPU, in under six minutes, on a machine that has a driver and nothing else.
 #   tools/gpu_check.sh        from the root of a copy of the tree with build-portable/bin (or build/) in it
 # Records go to $OUT, by default results/gpu_check: summary.txt, steps.log, fatune.db; tools/record.py makes a page of them.
+#   tools/gpu_check.sh --contestants [SPACE...]
+# instead runs the spaces named (by default those below) with their contestants, in about nine minutes: one table, contestants.md and
+# contestants.json, written anew after each space. Needs what the contestants need (tools/contestants/README.md). Records go to
+# results/gpu_check_contestants.
 # Ends with 1 when a step failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
+CONTESTED=(s512 s512_causal b8_s512 b8_s512_causal s1024 s1024_causal s4096_d128 s4096_d128_causal)
+
+mode=check records=results/gpu_check seconds=350
+case ${1:-} in
+'') ;;
+--contestants)
+    shift
+    mode=contestants records=results/gpu_check_contestants seconds=550
+    [ $# -eq 0 ] || CONTESTED=("$@")
+    for space in "${CONTESTED[@]}"; do
+        [ -f "spaces/$space.yaml" ] || { echo "tools/gpu_check.sh: no spaces/$space.yaml; a space is named without folder and suffix" >&2; exit 2; }
+    done
+    ;;
+*)
+    echo "tools/gpu_check.sh: unknown option $1; usage: tools/gpu_check.sh [--contestants [SPACE...]]" >&2
+    exit 2
+    ;;
+esac
 
 if [ -x build-portable/bin/fatune ]; then
     bin=$PWD/build-portable/bin tests=$PWD/build-portable/bin
-    # The program looks for templates where an installation has them.
+    # The program looks for templates and contestants where an installation has them.
     mkdir -p build-portable/share/fatune
     ln -sfn "$PWD/kernel_templates" build-portable/share/fatune/kernel_templates
+    ln -sfn "$PWD/tools/contestants" build-portable/share/fatune/contestants
 elif [ -x build/fatune ]; then
     bin=$PWD/build tests=$PWD/build/tests
 else
     echo "tools/gpu_check.sh: no build-portable/bin/fatune; make it with: cmake --preset portable && cmake --build --preset portable" >&2
     exit 4
 fi
-out=${OUT:-results/gpu_check}
+out=${OUT:-$records}
 mkdir -p "$out" || exit 1
 out=$(cd "$out" && pwd)
 # The store's folder also holds the cache of binaries, hundreds of files that nobody needs back: it is a temporary one.
 work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
 : >"$out/steps.log"
-export FATUNE=$bin/fatune FATUNE_STORE=$work/fatune.db SOURCE_DIR=$PWD NO_COLOR=1
-TOTAL_S=${GPU_CHECK_SECONDS:-350} # the whole check; steps get what is left of it
+export work FATUNE=$bin/fatune FATUNE_STORE=$work/fatune.db SOURCE_DIR=$PWD NO_COLOR=1
+TOTAL_S=${GPU_CHECK_SECONDS:-$seconds} # the whole check; steps get what is left of it
 begin=$SECONDS
 failed=0
 rows=()
@@ -55,29 +78,65 @@ step() {
     rows+=("$(printf '%-22s %-8s %4ss  %s' "$name" "$word" $((SECONDS - start)) "$(tail -n 1 "$work/$name.log" | tr -d '\r' | cut -c1-100)")")
 }
 
+# Tests, the main job over whole spaces, and what only a GPU can show.
+check() {
+    shopt -s nullglob
+    for test in "$tests"/test_device_cuda* "$tests"/test_cuda_api*; do
+        step "$(basename "$test")" 60 "$test"
+    done
+    for script in tests/gpu/*.sh; do
+        step "gpu_$(basename "$script" .sh)" 90 bash "$script"
+    done
+    # The main job over the whole space of each template, and once more: the second run must not compile or search again.
+    for space in s512 s512_causal; do
+        step "run_$space" 160 "$FATUNE" run "spaces/$space.yaml" --minutes 2
+    done
+    step again_s512 60 sh -c '"$FATUNE" run spaces/s512.yaml --minutes 2 | tee /dev/stderr | grep -q " 0 compilations"'
+    for space in s1024_gqa tail; do
+        step "eval_$space" 20 sh -c '"$FATUNE" eval "spaces/$1.yaml" --json | tee /dev/stderr | grep -q "\"fate\": \"OK\""' eval "$space"
+    done
+    step eval_opencl 40 sh -c '"$FATUNE" eval spaces/s512.yaml --device opencl --json | tee /dev/stderr | grep -q "\"fate\": \"OK\""'
+    step tensor_cores 10 sh -c '"$FATUNE" show v1 | tee /dev/stderr | grep -Eq "\"(wmma|mma|wgmma)[a-z_.]*\": [1-9]"'
+    step champions 10 "$FATUNE" champion list
+}
+
+# contested SPACE SECONDS: one run, its JSON beside that of its space. Where the time does not do for all points (some 10 a second), the
+# number of proposals says so, and strategy auto adapts instead of drawing at random.
+contested() {
+    local options=(--minutes "$(awk "BEGIN {print $2 / 60}")")
+    "$FATUNE" space "spaces/$1.yaml" --json >"$work/$1.space.json" || return 1
+    python3 -c 'import json, sys; sys.exit(json.load(open(sys.argv[1]))["valid"] <= int(sys.argv[2]))' "$work/$1.space.json" $((10 * $2)) &&
+        options+=(--evaluations $((10 * $2)))
+    "$FATUNE" run "spaces/$1.yaml" "${options[@]}" --json >"$work/$1.run.json"
+}
+
+# Each space gets an equal part of the time that is left. Of it, `fixed` seconds go to what does not depend on --minutes (imports, tuning
+# of contestants, the least sessions of a trial), learnt from the run before; search, race and trials take some 2.5 times the search.
+contestants() {
+    local space n=${#CONTESTED[@]} box start search fixed=45 stems=()
+    export -f contested
+    for space in "${CONTESTED[@]}"; do
+        box=$(((TOTAL_S - 10 - (SECONDS - begin)) / n))
+        search=$(((box - fixed) * 2 / 5))
+        [ "$search" -ge 6 ] || search=6
+        [ "$search" -le 120 ] || search=120
+        start=$SECONDS
+        step "run_$space" $((box > 30 ? box * 3 / 2 : box)) bash -c 'contested "$@"' run "$space" "$search"
+        fixed=$((SECONDS - start - search * 5 / 2))
+        [ "$fixed" -ge 20 ] || fixed=20
+        n=$((n - 1))
+        stems+=("$space=$work/$space")
+        python3 -B tools/contestant_table.py "$out" "${stems[@]}"
+    done
+    step table 10 python3 -B tools/contestant_table.py "$out" "${stems[@]}"
+}
+
 step nvidia-smi 20 nvidia-smi
 step version 5 "$FATUNE" --version
 step devices 30 "$FATUNE" devices
 # What doctor only wants looked at (a busy host, say) is for the reader; the GPU must open and its canary be right.
 step doctor 45 sh -c '"$FATUNE" doctor | tee /dev/stderr | grep -Eq "^ok +cuda:0 "'
-shopt -s nullglob
-for test in "$tests"/test_device_cuda* "$tests"/test_cuda_api*; do
-    step "$(basename "$test")" 60 "$test"
-done
-for script in tests/gpu/*.sh; do
-    step "gpu_$(basename "$script" .sh)" 90 bash "$script"
-done
-# The main job over the whole space of each template, and once more: the second run must not compile or search again.
-for space in s512 s512_causal; do
-    step "run_$space" 160 "$FATUNE" run "spaces/$space.yaml" --minutes 2
-done
-step again_s512 60 sh -c '"$FATUNE" run spaces/s512.yaml --minutes 2 | tee /dev/stderr | grep -q " 0 compilations"'
-for space in s1024_gqa tail; do
-    step "eval_$space" 20 sh -c '"$FATUNE" eval "spaces/$1.yaml" --json | tee /dev/stderr | grep -q "\"fate\": \"OK\""' eval "$space"
-done
-step eval_opencl 40 sh -c '"$FATUNE" eval spaces/s512.yaml --device opencl --json | tee /dev/stderr | grep -q "\"fate\": \"OK\""'
-step tensor_cores 10 sh -c '"$FATUNE" show v1 | tee /dev/stderr | grep -Eq "\"(wmma|mma|wgmma)[a-z_.]*\": [1-9]"'
-step champions 10 "$FATUNE" champion list
+"$mode"
 cp "$work"/fatune.db "$out"/ || failed=1
 {
     printf '%-22s %-8s %5s  %s\n' step result time "last line"

@@ -4,6 +4,7 @@
 usage: tools/record.py CHECK_FOLDER NAME        e.g. tools/record.py results/gpu_check h200
 
 CHECK_FOLDER is what tools/gpu_check.sh wrote. Nothing on the page is typed by hand: whoever doubts a number finds it in fatune.db.xz.
+What `tools/gpu_check.sh --contestants` wrote becomes contestants.md beside it, with contestants.json and contestants.db.xz.
 """
 import json
 import lzma
@@ -57,18 +58,37 @@ def page(db, name):
     return '\n'.join(out)
 
 
-def main():
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    source, name = pathlib.Path(sys.argv[1]), sys.argv[2]
-    folder = ROOT / 'results' / 'recorded' / name
+def keep(folder, path, name):
+    (folder / name).write_bytes(lzma.compress(path.read_bytes(), preset=9))
+
+
+def record_check(source, folder, name):
     db = sqlite3.connect(f'file:{source / "fatune.db"}?mode=ro', uri=True)
     text = page(db, name)
     db.close()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'README.md').write_text(text)
     (folder / 'summary.txt').write_bytes((source / 'summary.txt').read_bytes())
-    (folder / 'fatune.db.xz').write_bytes(lzma.compress((source / 'fatune.db').read_bytes(), preset=9))
+    keep(folder, source / 'fatune.db', 'fatune.db.xz')
+
+
+def record_contestants(source, folder):
+    """The page is written by contestant_table.py as the check goes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ('contestants.md', 'contestants.json'):
+        (folder / name).write_bytes((source / name).read_bytes())
+    keep(folder, source / 'fatune.db', 'contestants.db.xz')
+
+
+def main():
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    source, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+    folder = ROOT / 'results' / 'recorded' / name
+    if (source / 'contestants.json').exists():
+        record_contestants(source, folder)
+    else:
+        record_check(source, folder, name)
     print(f'{folder.relative_to(ROOT)}: ' + ', '.join(sorted(p.name for p in folder.iterdir())))
 
 
