@@ -68,7 +68,7 @@ def table(rows):
     for r in rows:
         p, by_name = r['problem'], {c['name']: c for c in r['contestants']}
         lines.append([r['space'], shape(p) if p else '', p['mask'] if p else '',
-                      'failed' if r['error'] else f'{r["us"]:.2f}' if r['us'] else 'none', f'{r["tflops"]:.0f}' if r.get('tflops') else '',
+                      'failed' if r['error'] else f'{r["us"]:.2f}' if r['us'] else 'none', f'{r["tflops"]:.{0 if r["tflops"] >= 10 else 3}f}' if r.get('tflops') else '',
                       *(cell(by_name.get(name)) for name in names)])
     widths = [max(len(line[i]) for line in lines if line) for i in range(len(lines[0]))]
     lines[1] = ['-' * width for width in widths]
