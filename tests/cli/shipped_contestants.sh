@@ -3,5 +3,5 @@
 # what the shipped ones say where PyTorch is not installed.
 . "$SOURCE_DIR/tests/cli/common.bash"
 command -v python3 >/dev/null || skip "no python3"
-python3 -B "$SOURCE_DIR/tests/cli/contestants.py" "$SOURCE_DIR/tools/contestants" || bad=1
+python3 -B "$SOURCE_DIR/tests/cli/shipped_contestants.py" "$SOURCE_DIR/tools/contestants" || bad=1
 exit $bad

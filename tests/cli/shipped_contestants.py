@@ -1,4 +1,4 @@
-"""Drives contestants through their protocol. usage: contestants.py FOLDER (of the shipped ones); in an empty working directory.
+"""Drives contestants through their protocol. usage: shipped_contestants.py FOLDER (of the shipped ones); in an empty working directory.
 
 With `serve FOLDER` it is a contestant itself: attention in plain Python, on the shared half in contestant.py.
 """

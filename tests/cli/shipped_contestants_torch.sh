@@ -8,5 +8,5 @@ for package in torch triton numpy; do
 done
 export TRITON_CACHE_DIR=$work/triton
 for interpret in 1 0; do
-    TRITON_INTERPRET=$interpret python3 -B "$SOURCE_DIR/tests/cli/contestants_torch.py" "$SOURCE_DIR/tools/contestants"
+    TRITON_INTERPRET=$interpret python3 -B "$SOURCE_DIR/tests/cli/shipped_contestants_torch.py" "$SOURCE_DIR/tools/contestants"
 done
