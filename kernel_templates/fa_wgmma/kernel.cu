@@ -1,0 +1,1268 @@
+// fa_wgmma: fused attention forward with wgmma and the copy engine (TMA); no header, NVRTC or nvcc, sm_90a.
+//
+// A warp group (four warps) owns 64 query rows; a block has WG_Q of them over rows, times WG_KV over keys, and one more warp
+// that only copies. A cluster of CLUSTER blocks works on the same rows: the keys are split over PARTS = CLUSTER x WG_KV parts,
+// part p walks the tiles p, p + PARTS, ... of BLOCK_N keys from the last one, so that masked tiles come first.
+// Softmax is online, in f32, in units of log2:
+//     m' = max(m, max_j s_j c), l' = l 2^(m - m') + sum_j 2^(s_j c - m'), O' = O 2^(m - m') + P V,   c = |SCALE| log2(e).
+// With RESCALE_LOG2 = T > 0 the reference m stays while no row of the warp grew by more than T: weights are then up to 2^T.
+//
+// Layout of an accumulator m64nN: warp w of the group has rows 16w to 16w + 15; lane 4g + t holds rows g and g + 8, columns
+// 8j + 2t and 8j + 2t + 1 in registers 4j .. 4j + 3. Rounded, eight registers in a row are the A operand of the second
+// product, so P never leaves the registers.
+//
+// Shared memory: boxes of 64 columns (128 bytes a row, 128-byte swizzle) as the copy engine writes and wgmma reads them; a
+// tile of HEAD_DIM columns is HEAD_DIM / 64 boxes. Rows past the end of a tensor arrive as zeros.
+//
+// Pipeline: each slot has a barrier `full` (bytes arrived) and, when slots are used again, `empty` (each warp of the part has
+// read it). STAGES = 0: every tile has its own slot and everything is asked for at the start.
+// OVERLAP = 1: S of the next tile is asked for before P V of this one, whose product runs behind the next softmax.
+// OVERLAP = 2: S of the next tile is asked for before the softmax of this one (registers for two S).
+// OVERLAP = 3: the same, and only the first tile's maximum is taken: see walk_lazy.
+// PING_PONG = 1: two warp groups take turns, in issuing products (OVERLAP = 1) or in exponentials (OVERLAP = 3), so that each unit is used
+// by one while the other is elsewhere.
+//
+// Merge (PARTS > 1): of a row's O, part p owns the columns [p, p + 1) HEAD_DIM / PARTS. Each part sends every other one its
+// slice in f32, with m and l, thread to thread, through (distributed) shared memory; each adds up the others' in the order of parts, to its own.
+// No atomics, fixed orders of summation: results repeat bit for bit.
+
+#ifndef BATCH
+#define BATCH 2
+#endif
+#ifndef HEADS
+#define HEADS 8
+#endif
+#ifndef KV_HEADS
+#define KV_HEADS HEADS
+#endif
+#ifndef SEQ_Q
+#define SEQ_Q 512
+#endif
+#ifndef SEQ_KV
+#define SEQ_KV SEQ_Q
+#endif
+#ifndef HEAD_DIM
+#define HEAD_DIM 64
+#endif
+#ifndef CAUSAL
+#define CAUSAL 0
+#endif
+#ifndef DTYPE_BF16
+#define DTYPE_BF16 0
+#endif
+#ifndef WRITE_LSE
+#define WRITE_LSE 0
+#endif
+#ifndef SCALE
+#define SCALE 0.125f
+#endif
+#ifndef WG_Q
+#define WG_Q 2
+#endif
+#ifndef WG_KV
+#define WG_KV 1
+#endif
+#ifndef CLUSTER
+#define CLUSTER 1
+#endif
+#ifndef BLOCK_N
+#define BLOCK_N 128
+#endif
+#ifndef STAGES
+#define STAGES 2
+#endif
+#ifndef PRODUCER
+#define PRODUCER 0
+#endif
+#ifndef OVERLAP
+#define OVERLAP 0
+#endif
+#ifndef PING_PONG
+#define PING_PONG 0
+#endif
+#ifndef Q_REGS
+#define Q_REGS 0
+#endif
+#ifndef RESCALE_LOG2
+#define RESCALE_LOG2 0
+#endif
+#ifndef MIN_BLOCKS
+#define MIN_BLOCKS 1
+#endif
+#ifndef MIRROR
+#define MIRROR 0
+#endif
+#ifndef GRID_ORDER
+#define GRID_ORDER 0
+#endif
+// Derived: the manifest computes the same values.
+#ifndef THREADS
+#define THREADS (128 * (WG_Q * WG_KV + PRODUCER))
+#endif
+#ifndef STEPS
+#define STEPS ((SEQ_KV + BLOCK_N * WG_KV * CLUSTER - 1) / (BLOCK_N * WG_KV * CLUSTER))
+#endif
+#ifndef SLOTS
+#define SLOTS (STAGES == 0 ? STEPS : STAGES)
+#endif
+#ifndef SHARED_BYTES
+#define SHARED_BYTES 0
+#endif
+
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef unsigned short u16;
+
+#define DEVICE [[maybe_unused]] static __device__ __forceinline__
+#define NEG_INF __uint_as_float(0xff800000u)
+
+struct alignas(64) tensor_map {
+    u64 opaque[16];
+};
+
+static_assert(HEAD_DIM % 64 == 0 && HEAD_DIM <= 256, "head_dim: 64, 128, 192 or 256");
+static_assert(BLOCK_N % 32 == 0 && BLOCK_N <= 256, "keys of a tile: a multiple of 32 up to 256");
+
+static constexpr int PARTS = CLUSTER * WG_KV;
+static constexpr int GROUPS = WG_Q * WG_KV; // warp groups that compute
+static constexpr int BOXES = HEAD_DIM / 64; // of a row
+static constexpr int Q_BOX = 64 * 128;      // bytes
+static constexpr int Q_ROWS = BOXES * Q_BOX;
+static constexpr int KV_BOX = BLOCK_N * 128;
+static constexpr int TILE = BOXES * KV_BOX;
+static constexpr int SLICE = HEAD_DIM / PARTS;              // columns of O that a part owns
+static constexpr int SLICE_REGS = SLICE / 2;                // of a thread
+static constexpr int PIECE = 128 * SLICE_REGS * 4 + 64 * 8; // bytes that one warp group sends to another
+static constexpr int RECEIVED = PARTS > 1 ? GROUPS *(PARTS - 1) * PIECE : 0;
+static constexpr int KV_AT = WG_Q * Q_ROWS; // [group over keys][K slots, V slots]
+static constexpr int GROUP_KV = 2 * SLOTS * TILE;
+static constexpr int RECEIVED_AT = KV_AT + WG_KV * GROUP_KV;
+static constexpr int BARRIERS_AT = RECEIVED_AT + RECEIVED;
+static constexpr bool RING = SLOTS < STEPS; // slots are used again
+static constexpr int Q_BARRIERS = WG_Q,
+                     KV_BARRIERS = (RING ? 4 : 2) * SLOTS; // [K full, V full, K empty, V empty][slot]
+static constexpr int SHARED = BARRIERS_AT + 8 * (Q_BARRIERS + WG_KV * KV_BARRIERS + GROUPS);
+static constexpr int OFFSET = SEQ_KV - SEQ_Q; // causal: query i sees keys j <= i + OFFSET
+static constexpr bool MASKS = CAUSAL || SEQ_KV % BLOCK_N != 0;
+// A scale of zero would turn masked -inf into NaN: a vanishing one gives the same weights. A negative one turns the order
+// of the logits around, so S changes its sign first.
+static constexpr float LOGIT = (SCALE) == 0 ? 1e-30f : ((SCALE) < 0 ? -(SCALE) : (SCALE)) * 1.4426950408889634f;
+static constexpr bool FLIP = (SCALE) < 0;
+
+static_assert(SHARED_BYTES == 0 || SHARED_BYTES == SHARED, "the manifest computes the same");
+static_assert(SLICE % 8 == 0 && SLICE * PARTS == HEAD_DIM, "each part owns whole groups of eight columns");
+
+// --- PTX ---------------------------------------------------------------------------------------------------------------
+
+DEVICE u32 shared_address(const void *p)
+{
+    return (u32)__cvta_generic_to_shared(p);
+}
+
+// True in one thread of the warp.
+DEVICE bool elect()
+{
+    u32 r;
+    asm volatile("{\n.reg .pred p;\nelect.sync _|p, 0xffffffff;\nselp.b32 %0, 1, 0, p;\n}" : "=r"(r));
+    return r != 0;
+}
+
+DEVICE void barrier_init(u32 bar, int arrivals)
+{
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(bar), "r"(arrivals) : "memory");
+}
+
+// Barriers that were initialised become visible to the copy engine and to the cluster.
+DEVICE void barrier_init_done()
+{
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+
+DEVICE void barrier_expect(u32 bar, int bytes)
+{
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(bar), "r"(bytes) : "memory");
+}
+
+DEVICE void barrier_arrive(u32 bar)
+{
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(bar) : "memory");
+}
+
+// Of the barrier at a shared::cluster address.
+DEVICE void barrier_arrive_cluster(u32 bar)
+{
+    asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(bar) : "memory");
+}
+
+// Returns once the phase of that parity is over.
+DEVICE void barrier_wait(u32 bar, u32 parity)
+{
+    asm volatile("{\n"
+                 ".reg .pred over;\n"
+                 "again:\n"
+                 "mbarrier.try_wait.parity.shared::cta.b64 over, [%0], %1;\n"
+                 "@!over bra again;\n"
+                 "}" ::"r"(bar),
+                 "r"(parity)
+                 : "memory");
+}
+
+// The same for arrivals from other blocks.
+DEVICE void barrier_wait_cluster(u32 bar, u32 parity)
+{
+    asm volatile("{\n"
+                 ".reg .pred over;\n"
+                 "again:\n"
+                 "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 over, [%0], %1;\n"
+                 "@!over bra again;\n"
+                 "}" ::"r"(bar),
+                 "r"(parity)
+                 : "memory");
+}
+
+// One box: columns from x, rows from y of plane z.
+DEVICE void copy_box(u32 to, const tensor_map *map, u32 bar, int x, int y, int z)
+{
+    asm volatile(
+        "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::
+            "r"(to),
+        "l"(map), "r"(bar), "r"(x), "r"(y), "r"(z)
+        : "memory");
+}
+
+DEVICE u32 cluster_rank()
+{
+    u32 r;
+    asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(r));
+    return r;
+}
+
+DEVICE void cluster_arrive()
+{
+    asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+}
+
+DEVICE void cluster_wait()
+{
+    asm volatile("barrier.cluster.wait.aligned;" ::: "memory");
+}
+
+// The address of the same place in the shared memory of another block of the cluster.
+DEVICE u32 in_block(u32 address, int rank)
+{
+    u32 r;
+    asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(r) : "r"(address), "r"(rank));
+    return r;
+}
+
+DEVICE void store_cluster(u32 to, float a, float b, float c, float d)
+{
+    asm volatile("st.shared::cluster.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(to), "f"(a), "f"(b), "f"(c), "f"(d)
+                 : "memory");
+}
+
+DEVICE void store_cluster(u32 to, float a, float b)
+{
+    asm volatile("st.shared::cluster.v2.f32 [%0], {%1, %2};" ::"r"(to), "f"(a), "f"(b) : "memory");
+}
+
+DEVICE void store_shared(u32 to, float a, float b, float c, float d)
+{
+    asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(to), "f"(a), "f"(b), "f"(c), "f"(d) : "memory");
+}
+
+DEVICE void store_shared(u32 to, float a, float b)
+{
+    asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to), "f"(a), "f"(b) : "memory");
+}
+
+DEVICE float2 load_pair(u32 from)
+{
+    float2 x;
+    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(x.x), "=f"(x.y) : "r"(from) : "memory");
+    return x;
+}
+
+DEVICE float4 load_shared(u32 from)
+{
+    float4 x;
+    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(x.x), "=f"(x.y), "=f"(x.z), "=f"(x.w)
+                 : "r"(from)
+                 : "memory");
+    return x;
+}
+
+template <int threads> DEVICE void named_sync(int id)
+{
+    asm volatile("bar.sync %0, %1;" ::"r"(id), "n"(threads) : "memory");
+}
+
+// Does any of the threads say so?
+template <int threads> DEVICE bool named_any(int id, bool x)
+{
+    int r;
+    asm volatile("{\n"
+                 ".reg .pred in, out;\n"
+                 "setp.ne.b32 in, %1, 0;\n"
+                 "barrier.cta.red.or.aligned.pred out, %2, %3, in;\n"
+                 "selp.b32 %0, 1, 0, out;\n"
+                 "}"
+                 : "=r"(r)
+                 : "r"((int)x), "r"(id), "n"(threads)
+                 : "memory");
+    return r != 0;
+}
+
+template <int threads> DEVICE void named_arrive(int id)
+{
+    asm volatile("bar.arrive %0, %1;" ::"r"(id), "n"(threads) : "memory");
+}
+
+template <int registers> DEVICE void give_registers()
+{
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers));
+}
+
+template <int registers> DEVICE void take_registers()
+{
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers));
+}
+
+DEVICE void load_matrices(u32 *r, u32 address)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(address)
+                 : "memory");
+}
+
+DEVICE void wgmma_fence()
+{
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+
+DEVICE void wgmma_commit()
+{
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+
+template <int pending> DEVICE void wgmma_wait()
+{
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
+}
+
+// The compiler may not move an access to these registers across this place.
+template <int n> DEVICE void hold(float (&r)[n])
+{
+#pragma unroll
+    for (int i = 0; i < n; i++)
+        asm volatile("" : "+f"(r[i])::"memory");
+}
+
+template <int n> DEVICE void hold(u32 (&r)[n])
+{
+#pragma unroll
+    for (int i = 0; i < n; i++)
+        asm volatile("" : "+r"(r[i])::"memory");
+}
+
+#define NAMES_0 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
+#define NAMES_1 NAMES_0 ",%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
+#define NAMES_2 NAMES_1 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"
+#define NAMES_3 NAMES_2 ",%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
+#define NAMES_4 NAMES_3 ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79"
+#define NAMES_5 NAMES_4 ",%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"
+#define NAMES_6 NAMES_5 ",%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109,%110,%111"
+#define NAMES_7 NAMES_6 ",%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
+#define F4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
+#define F16(i) F4(i), F4(i + 4), F4(i + 8), F4(i + 12)
+#define REGS_0 F16(0)
+#define REGS_1 REGS_0, F16(16)
+#define REGS_2 REGS_1, F16(32)
+#define REGS_3 REGS_2, F16(48)
+#define REGS_4 REGS_3, F16(64)
+#define REGS_5 REGS_4, F16(80)
+#define REGS_6 REGS_5, F16(96)
+#define REGS_7 REGS_6, F16(112)
+#if DTYPE_BF16
+#define OPERANDS "k16.f32.bf16.bf16 "
+#else
+#define OPERANDS "k16.f32.f16.f16 "
+#endif
+
+// d (64 x n) = A (64 x 16, described) B (16 x n, described, keys as rows) + (add ? d : 0)
+template <int n> struct wgmma_ss;
+// d (64 x n) = A (64 x 16, registers) B (16 x n, described; transposed: rows of 64 columns, one row a k) + (add ? d : 0)
+template <int n, bool transposed> struct wgmma_rs;
+
+#define WGMMA_RS(n, last, transposed, literal, p0, p1, p2, p3, p4, p5)                                                 \
+    template <> struct wgmma_rs<n, transposed> {                                                                       \
+        static __device__ __forceinline__ void run(float (&d)[n / 2], const u32 *a, u64 b, bool add)                   \
+        {                                                                                                              \
+            asm volatile("{\n.reg .pred add;\nsetp.ne.b32 add, %" p5 ", 0;\n"                                          \
+                         "wgmma.mma_async.sync.aligned.m64n" #n OPERANDS "{" NAMES_##last                              \
+                         "}, {%" p0 ", %" p1 ", %" p2 ", %" p3 "}, %" p4 ", add, 1, 1, " literal ";\n}"                \
+                         : REGS_##last                                                                                 \
+                         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)add)                           \
+                         : "memory");                                                                                  \
+        }                                                                                                              \
+    };
+#define WGMMA(n, last, p0, p1, p2, p3, p4, p5)                                                                         \
+    template <> struct wgmma_ss<n> {                                                                                   \
+        static __device__ __forceinline__ void run(float (&d)[n / 2], u64 a, u64 b, bool add)                          \
+        {                                                                                                              \
+            asm volatile("{\n.reg .pred add;\nsetp.ne.b32 add, %" p2 ", 0;\n"                                          \
+                         "wgmma.mma_async.sync.aligned.m64n" #n OPERANDS "{" NAMES_##last "}, %" p0 ", %" p1           \
+                                                                                          ", add, 1, 1, 0, 0;\n}"      \
+                         : REGS_##last                                                                                 \
+                         : "l"(a), "l"(b), "r"((int)add)                                                               \
+                         : "memory");                                                                                  \
+        }                                                                                                              \
+    };                                                                                                                 \
+    WGMMA_RS(n, last, false, "0", p0, p1, p2, p3, p4, p5)                                                              \
+    WGMMA_RS(n, last, true, "1", p0, p1, p2, p3, p4, p5)
+WGMMA(32, 0, "16", "17", "18", "19", "20", "21")
+WGMMA(64, 1, "32", "33", "34", "35", "36", "37")
+WGMMA(96, 2, "48", "49", "50", "51", "52", "53")
+WGMMA(128, 3, "64", "65", "66", "67", "68", "69")
+WGMMA(160, 4, "80", "81", "82", "83", "84", "85")
+WGMMA(192, 5, "96", "97", "98", "99", "100", "101")
+WGMMA(224, 6, "112", "113", "114", "115", "116", "117")
+WGMMA(256, 7, "128", "129", "130", "131", "132", "133")
+
+// Shared-memory descriptor of boxes with 128-byte swizzle: `next` bytes between boxes of 64 columns (where the columns run along
+// n), 1024 between groups of eight rows.
+DEVICE u64 describe(u32 address, int next)
+{
+    return (u64)(address >> 4 & 0x3fff) | (u64)(next >> 4) << 16 | (u64)(1024 >> 4) << 32 | (u64)1 << 62;
+}
+
+DEVICE float exp2_approx(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+DEVICE float reciprocal(float x)
+{
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+DEVICE float log2_approx(float x)
+{
+    float y;
+    asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+DEVICE u32 pack(float low, float high)
+{
+    u32 r;
+#if DTYPE_BF16
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+#else
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+#endif
+    return r;
+}
+
+// --- end of PTX --------------------------------------------------------------------------------------------------------
+
+// f(0), ... f(n - 1): a loop whose index is a constant, so that registers are never indexed at run time.
+template <int i> struct at_index {
+    static constexpr int value = i;
+};
+template <int n, int i = 0, class F> DEVICE void repeat(const F &f)
+{
+    if constexpr (i < n) {
+        f(at_index<i>{});
+        repeat<n, i + 1>(f);
+    }
+}
+
+// What a thread carries from tile to tile.
+struct carried {
+    float o[HEAD_DIM / 2];
+    float m[2]; // reference of the row's weights, in units of log2; -inf: no key seen yet
+    float l[2]; // this lane's share of the row's sum
+    u32 q[Q_REGS ? HEAD_DIM / 16 : 1][4];
+};
+
+// Where a warp group is and what it reads.
+struct place {
+    int lane, warp, query;       // warp: of the group; query: first row of the group
+    int group, part, group_q, n; // group: warp group of the block; n: tiles of the part
+    bool leader;                 // this thread asks for the part's tiles
+    u32 q_rows, k, v;            // shared addresses
+    u32 k_full, v_full, k_empty, v_empty;
+};
+
+// The last key that a query sees; below 0: none.
+DEVICE int last_key(int query)
+{
+    int last = SEQ_KV - 1;
+    if (CAUSAL && query + OFFSET < last) last = query + OFFSET;
+    return last;
+}
+
+DEVICE int tile_key(int part, int n, int i)
+{
+    return (part + PARTS * (n - 1 - i)) * BLOCK_N;
+}
+
+// How many of n tiles are a part's.
+DEVICE int share(int n, int part)
+{
+    if (!CAUSAL && n % PARTS == 0) return n / PARTS;
+    return (n - part + PARTS - 1) / PARTS;
+}
+
+// First query row of a block's warp group w.
+DEVICE int group_query(int tile, int w)
+{
+    constexpr int groups = (SEQ_Q + 63) / 64;
+    if (MIRROR) return 64 * (w % 2 == 0 ? tile * (WG_Q / 2) + w / 2 : groups - 1 - (tile * (WG_Q / 2) + w / 2));
+    return 64 * (tile * WG_Q + w);
+}
+
+// --- copies ------------------------------------------------------------------------------------------------------------
+
+// What the copies of one part need.
+struct stream {
+    const tensor_map *k_map, *v_map;
+    u32 kv, full; // its slots; its first barrier
+    int plane, part, n;
+};
+
+DEVICE void copy_tile(const stream &x, bool values, int i, int slot)
+{
+    const u32 bar = x.full + 8 * (values * SLOTS + slot), to = x.kv + (values * SLOTS + slot) * TILE;
+    barrier_expect(bar, TILE);
+#pragma unroll
+    for (int b = 0; b < BOXES; b++)
+        copy_box(to + b * KV_BOX, values ? x.v_map : x.k_map, bar, b * 64, tile_key(x.part, x.n, i), x.plane);
+}
+
+// The tiles that have a slot from the start: K before V, as they are needed.
+DEVICE void copy_first(const stream &x)
+{
+#pragma unroll
+    for (int values = 0; values < 2; values++)
+#pragma unroll 1
+        for (int i = 0; i < SLOTS && i < x.n; i++)
+            copy_tile(x, values, i, i);
+}
+
+// Tile i >= SLOTS of K (or V), once every warp has read the tile that lies in its slot.
+DEVICE void copy_next(const stream &x, bool values, int i, int slot, u32 phase)
+{
+    barrier_wait(x.full + 8 * ((2 + values) * SLOTS + slot), phase);
+    copy_tile(x, values, i, slot);
+}
+
+// --- one tile ----------------------------------------------------------------------------------------------------------
+
+typedef float logits[BLOCK_N / 2];
+typedef u32 weights[BLOCK_N / 4];
+
+DEVICE void issue_qk(logits &s, carried &w, const place &at, int slot)
+{
+    const u64 q = describe(at.q_rows, 16), k = describe(at.k + slot * TILE, 16);
+    wgmma_fence();
+#pragma unroll
+    for (int d = 0; d < HEAD_DIM / 16; d++) {
+        const u64 b = k + (d / 4 * KV_BOX + d % 4 * 32) / 16;
+        if constexpr (Q_REGS)
+            wgmma_rs<BLOCK_N, false>::run(s, w.q[d], b, d > 0);
+        else
+            wgmma_ss<BLOCK_N>::run(s, q + (d / 4 * Q_BOX + d % 4 * 32) / 16, b, d > 0);
+    }
+    wgmma_commit();
+}
+
+// The keys [16 first, 16 last) of the tile; fresh: O holds nothing yet.
+template <int first, int last> DEVICE void issue_pv(carried &w, weights &p, const place &at, int slot, bool fresh)
+{
+    const u64 v = describe(at.v + slot * TILE, KV_BOX);
+    wgmma_fence();
+#pragma unroll
+    for (int n = first; n < last; n++)
+        wgmma_rs<HEAD_DIM, true>::run(w.o, p + 4 * n, v + n * (16 * 128 / 16), n > first || !fresh);
+    wgmma_commit();
+}
+
+DEVICE void mask_logits(logits &s, const place &at, int key)
+{
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        const int last = last_key(at.query + at.warp * 16 + at.lane / 4 + 8 * r) - key - at.lane % 4 * 2;
+#pragma unroll
+        for (int n = 0; n < BLOCK_N / 8; n++)
+#pragma unroll
+            for (int e = 0; e < 2; e++)
+                if (n * 8 + e > last) s[4 * n + 2 * r + e] = NEG_INF;
+    }
+}
+
+// The sign of a negative scale, and the mask where the tile needs one.
+DEVICE void prepare(logits &s, const place &at, int key)
+{
+    if (FLIP)
+#pragma unroll
+        for (int e = 0; e < BLOCK_N / 2; e++)
+            s[e] = -s[e];
+    if (MASKS && key + BLOCK_N - 1 > last_key(at.query)) mask_logits(s, at, key);
+}
+
+// The largest logit of the lane's row r.
+DEVICE float row_maximum(const logits &s, int r)
+{
+    float top[4] = {NEG_INF, NEG_INF, NEG_INF, NEG_INF};
+#pragma unroll
+    for (int n = 0; n < BLOCK_N / 8; n++)
+        top[n % 4] = fmaxf(fmaxf(top[n % 4], s[4 * n + 2 * r]), s[4 * n + 2 * r + 1]);
+    top[0] = fmaxf(fmaxf(top[0], top[1]), fmaxf(top[2], top[3]));
+    top[0] = fmaxf(top[0], __shfl_xor_sync(0xffffffffu, top[0], 1));
+    return fmaxf(top[0], __shfl_xor_sync(0xffffffffu, top[0], 2));
+}
+
+// Moves the reference of each row to its new maximum, if need be; true: O is to be scaled by factor.
+DEVICE bool advance(carried &w, const logits &s, float (&factor)[2])
+{
+    float next[2];
+    bool grown = false;
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        next[r] = fmaxf(w.m[r], row_maximum(s, r) * LOGIT);
+        grown = grown || next[r] > w.m[r] + RESCALE_LOG2;
+    }
+    factor[0] = factor[1] = 1;
+    if (RESCALE_LOG2 > 0 && !__any_sync(0xffffffffu, grown)) return false;
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        factor[r] = exp2_approx(w.m[r] - (MASKS && next[r] == NEG_INF ? 0.0f : next[r]));
+        w.m[r] = next[r];
+        w.l[r] *= factor[r];
+    }
+    return true;
+}
+
+DEVICE void rescale(carried &w, const float (&factor)[2])
+{
+#pragma unroll
+    for (int e = 0; e < HEAD_DIM / 2; e++)
+        w.o[e] *= factor[e / 2 % 2];
+}
+
+// Logits of the keys [8 first, 8 last) become weights, in place.
+template <int first, int last> DEVICE void weigh(carried &w, logits &s)
+{
+    float minus[2];
+#pragma unroll
+    for (int r = 0; r < 2; r++)
+        minus[r] = MASKS && w.m[r] == NEG_INF ? 0.0f : -w.m[r];
+#pragma unroll
+    for (int e = 4 * first; e < 4 * last; e++)
+        s[e] = exp2_approx(fmaf(s[e], LOGIT, minus[e / 2 % 2]));
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        float sum[2] = {0, 0};
+#pragma unroll
+        for (int n = first; n < last; n++)
+            sum[n % 2] += s[4 * n + 2 * r] + s[4 * n + 2 * r + 1];
+        w.l[r] += sum[0] + sum[1];
+    }
+}
+
+template <int first, int last> DEVICE void round_weights(weights &p, const logits &s)
+{
+#pragma unroll
+    for (int i = 2 * first; i < 2 * last; i++)
+        p[i] = pack(s[2 * i], s[2 * i + 1]);
+}
+
+DEVICE void release(u32 empty, const place &at)
+{
+    if constexpr (RING) {
+        if (at.lane == 0) barrier_arrive(empty);
+    }
+}
+
+// The row's sum over its lanes, while the last products run.
+DEVICE void sum_rows(carried &w)
+{
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        w.l[r] += __shfl_xor_sync(0xffffffffu, w.l[r], 1);
+        w.l[r] += __shfl_xor_sync(0xffffffffu, w.l[r], 2);
+    }
+}
+
+struct cursor {
+    int slot;
+    u32 phase;
+};
+
+DEVICE cursor next(const cursor &c)
+{
+    return c.slot + 1 == SLOTS ? cursor{0, c.phase ^ 1} : cursor{c.slot + 1, c.phase};
+}
+
+// Without a warp group that copies: the leader of a part asks for the tile that follows, in its slot, tile i, which has been read.
+DEVICE void refill(const stream &x, const place &at, bool values, int i, const cursor &c)
+{
+    if constexpr (RING && !PRODUCER) {
+        if (at.leader && i + SLOTS < at.n) copy_next(x, values, i + SLOTS, c.slot, c.phase);
+    }
+}
+
+DEVICE bool sees(const place &at, int i)
+{
+    return !CAUSAL || tile_key(at.part, at.n, i) <= last_key(at.query + 63);
+}
+
+// Chunks of P V follow their exponentials at once, and run behind those of the next chunk.
+template <int first>
+DEVICE void weigh_and_multiply(carried &w, logits &s, weights &p, const place &at, int slot, bool fresh)
+{
+    constexpr int step = BLOCK_N % 64 == 0 ? 64 : 32;
+    if constexpr (first < BLOCK_N) {
+        weigh<first / 8, (first + step) / 8>(w, s);
+        round_weights<first / 8, (first + step) / 8>(p, s);
+        issue_pv<first / 16, (first + step) / 16>(w, p, at, slot, first == 0 && fresh);
+        weigh_and_multiply<first + step>(w, s, p, at, slot, fresh);
+    }
+}
+
+DEVICE void turn_begin(const place &at)
+{
+    if constexpr (PING_PONG) named_sync<256>(1 + at.group);
+}
+
+DEVICE void turn_end(const place &at)
+{
+    if constexpr (PING_PONG) named_arrive<256>(1 + (at.group ^ 1));
+}
+
+// A tile none of whose keys the group's rows see.
+DEVICE void pass(const stream &x, const place &at, int i, const cursor &c)
+{
+    barrier_wait(at.k_full + 8 * c.slot, c.phase);
+    barrier_wait(at.v_full + 8 * c.slot, c.phase);
+    turn_begin(at);
+    turn_end(at);
+    release(at.k_empty + 8 * c.slot, at), release(at.v_empty + 8 * c.slot, at);
+    refill(x, at, false, i, c), refill(x, at, true, i, c);
+}
+
+// The group's rows see no key of the part.
+DEVICE void nothing(carried &w)
+{
+#pragma unroll
+    for (int e = 0; e < HEAD_DIM / 2; e++)
+        w.o[e] = 0;
+}
+
+// Tiles one after another: S, its softmax, and P V chunk by chunk, awaited behind the next S.
+DEVICE void walk_plain(carried &w, const stream &x, const place &at)
+{
+    logits s;
+    weights p = {}; // held before it is first written
+    cursor c = {0, 0}, before = c;
+    int i = 0;
+#pragma unroll 1
+    for (; i < at.n && !sees(at, i); i++, c = next(c))
+        pass(x, at, i, c);
+    if (i == at.n) return nothing(w);
+    const int first = i;
+#pragma unroll 1
+    for (; i < at.n; i++, before = c, c = next(c)) {
+        float factor[2];
+        barrier_wait(at.k_full + 8 * c.slot, c.phase);
+        issue_qk(s, w, at, c.slot);
+        wgmma_wait<0>();
+        hold(s);
+        if constexpr (STEPS > 1) hold(w.o), hold(p);
+        release(at.k_empty + 8 * c.slot, at);
+        if (i > first) {
+            release(at.v_empty + 8 * before.slot, at);
+            refill(x, at, true, i - 1, before);
+        }
+        prepare(s, at, tile_key(at.part, at.n, i));
+        if (advance(w, s, factor) && i > first) rescale(w, factor);
+        refill(x, at, false, i, c);
+        barrier_wait(at.v_full + 8 * c.slot, c.phase);
+        weigh_and_multiply<0>(w, s, p, at, c.slot, i == first);
+        if (STEPS == 1) break;
+    }
+    sum_rows(w);
+    wgmma_wait<0>();
+    hold(w.o), hold(p);
+}
+
+// S of tile i + 1 is asked for before P V of tile i, which then runs behind the softmax of i + 1.
+DEVICE void walk_overlapped(carried &w, const stream &x, const place &at)
+{
+    logits s;
+    weights p;
+    cursor c = {0, 0}, before;
+    float factor[2];
+    int i = 0;
+#pragma unroll 1
+    for (; i < at.n && !sees(at, i); i++, c = next(c))
+        pass(x, at, i, c);
+    if (i == at.n) return nothing(w);
+    const int first = i;
+    barrier_wait(at.k_full + 8 * c.slot, c.phase);
+    turn_begin(at);
+    issue_qk(s, w, at, c.slot);
+    wgmma_wait<0>();
+    hold(s);
+    turn_end(at);
+    release(at.k_empty + 8 * c.slot, at);
+    prepare(s, at, tile_key(at.part, at.n, i));
+    advance(w, s, factor); // there is no O to scale yet
+    refill(x, at, false, i, c);
+    weigh<0, BLOCK_N / 8>(w, s);
+    round_weights<0, BLOCK_N / 8>(p, s);
+#pragma unroll 1
+    for (i++; i < at.n; i++) {
+        before = c, c = next(c);
+        barrier_wait(at.k_full + 8 * c.slot, c.phase);
+        turn_begin(at);
+        issue_qk(s, w, at, c.slot);
+        barrier_wait(at.v_full + 8 * before.slot, before.phase);
+        issue_pv<0, BLOCK_N / 16>(w, p, at, before.slot, i == first + 1);
+        turn_end(at);
+        wgmma_wait<1>();
+        hold(s);
+        release(at.k_empty + 8 * c.slot, at);
+        prepare(s, at, tile_key(at.part, at.n, i));
+        const bool scale = advance(w, s, factor);
+        refill(x, at, false, i, c);
+        weigh<0, BLOCK_N / 8>(w, s);
+        wgmma_wait<0>();
+        hold(w.o), hold(p);
+        release(at.v_empty + 8 * before.slot, at);
+        if (scale) rescale(w, factor);
+        round_weights<0, BLOCK_N / 8>(p, s);
+        refill(x, at, true, i - 1, before);
+    }
+    barrier_wait(at.v_full + 8 * c.slot, c.phase);
+    issue_pv<0, BLOCK_N / 16>(w, p, at, c.slot, i == first + 1);
+    sum_rows(w);
+    wgmma_wait<0>();
+    hold(w.o), hold(p);
+}
+
+// One tile of the walk with two S: s takes tile i, following tile i + 1. Branches would cut the pipeline of products, so the first and the
+// last tile are code of their own.
+template <bool first, bool last>
+DEVICE void step_double(carried &w, const stream &x, const place &at, int i, logits &s, logits &following, weights &p,
+                        cursor &c, cursor &before)
+{
+    constexpr int chunks = BLOCK_N > 64 ? BLOCK_N / 64 : 1; // groups of products in P V
+    const cursor after = next(c);
+    float factor[2];
+    if constexpr (!last) {
+        barrier_wait(at.k_full + 8 * after.slot, after.phase);
+        issue_qk(following, w, at, after.slot);
+    }
+    wgmma_wait<(first ? 0 : chunks) + (last ? 0 : 1)>();
+    hold(s);
+    release(at.k_empty + 8 * c.slot, at);
+    prepare(s, at, tile_key(at.part, at.n, i));
+    const bool scale = advance(w, s, factor);
+    refill(x, at, false, i, c);
+    if constexpr (!first) {
+        wgmma_wait<last ? 0 : 1>();
+        hold(w.o), hold(p);
+        release(at.v_empty + 8 * before.slot, at);
+        if (scale) rescale(w, factor);
+        refill(x, at, true, i - 1, before);
+    }
+    barrier_wait(at.v_full + 8 * c.slot, c.phase);
+    weigh_and_multiply<0>(w, s, p, at, c.slot, first);
+    before = c, c = after;
+}
+
+// S of tile i + 1 is asked for before the softmax of tile i.
+DEVICE void walk_double(carried &w, const stream &x, const place &at)
+{
+    logits s, t;
+    weights p;
+    cursor c = {0, 0}, before = c;
+    int i = 0;
+#pragma unroll 1
+    for (; i < at.n && !sees(at, i); i++, c = next(c))
+        pass(x, at, i, c);
+    if (i == at.n) return nothing(w);
+    barrier_wait(at.k_full + 8 * c.slot, c.phase);
+    issue_qk(s, w, at, c.slot);
+    if (i + 1 == at.n) {
+        step_double<true, true>(w, x, at, i, s, t, p, c, before);
+    } else {
+        step_double<true, false>(w, x, at, i, s, t, p, c, before);
+        i++;
+        if constexpr (STEPS > 2) {
+#pragma unroll 1
+            for (; i + 2 < at.n; i += 2) {
+                step_double<false, false>(w, x, at, i, t, s, p, c, before);
+                step_double<false, false>(w, x, at, i + 1, s, t, p, c, before);
+            }
+            if (i + 2 == at.n) {
+                step_double<false, false>(w, x, at, i, t, s, p, c, before);
+                step_double<false, true>(w, x, at, i + 1, s, t, p, c, before);
+            } else {
+                step_double<false, true>(w, x, at, i, t, s, p, c, before);
+            }
+        } else {
+            step_double<false, true>(w, x, at, i, t, s, p, c, before);
+        }
+    }
+    sum_rows(w);
+    wgmma_wait<0>();
+    hold(w.o), hold(p);
+}
+
+// Tile i of n in the lazy walk. S of tile i is under way, P V of tile i - 1 is not: it follows the exponentials of tile i, so that V may come
+// late and products run behind exponentials. A place of P is written again three tiles later, when its product is over.
+template <int i, int n> DEVICE void step_lazy(carried &w, const place &at, logits (&s)[2], weights (&p)[n < 3 ? n : 3])
+{
+    constexpr int places = n < 3 ? n : 3;
+    if constexpr (i + 1 < n) {
+        barrier_wait(at.k_full + 8 * (i + 1), 0);
+        issue_qk(s[(i + 1) % 2], w, at, i + 1);
+    }
+    wgmma_wait<(i + 1 < n ? 1 : 0) + (i > 1 ? 1 : 0)>();
+    hold(s[i % 2]), hold(p[i % places]);
+    prepare(s[i % 2], at, tile_key(at.part, n, i));
+    if constexpr (i == 0) {
+        float factor[2];
+        advance(w, s[0], factor);
+    } else if (MASKS && __any_sync(0xffffffffu, w.m[0] == NEG_INF || w.m[1] == NEG_INF)) {
+#pragma unroll
+        for (int r = 0; r < 2; r++) { // rows that have seen no key so far: O and l are zero
+            const float top = row_maximum(s[i % 2], r) * LOGIT;
+            if (w.m[r] == NEG_INF) w.m[r] = top;
+        }
+    }
+    turn_begin(at);
+    weigh<0, BLOCK_N / 8>(w, s[i % 2]);
+    round_weights<0, BLOCK_N / 8>(p[i % places], s[i % 2]);
+    hold(p[i % places]);
+    turn_end(at);
+    if constexpr (i > 0) {
+        barrier_wait(at.v_full + 8 * (i - 1), 0);
+        issue_pv<0, BLOCK_N / 16>(w, p[(i - 1) % places], at, i - 1, i == 1);
+    }
+    if constexpr (i + 1 < n) {
+        step_lazy<i + 1, n>(w, at, s, p);
+    } else {
+        barrier_wait(at.v_full + 8 * i, 0);
+        issue_pv<0, BLOCK_N / 16>(w, p[i % places], at, i, i == 0);
+    }
+}
+
+template <int n> DEVICE bool walk_lazy_tiles(carried &w, const place &at)
+{
+    constexpr float largest = DTYPE_BF16 ? 1e18f : 32768.0f;
+    logits s[2];
+    weights p[n < 3 ? n : 3] = {};
+    barrier_wait(at.k_full, 0);
+    issue_qk(s[0], w, at, 0);
+    step_lazy<0, n>(w, at, s, p);
+    sum_rows(w);
+    const bool fits = !named_any<128>(4 + at.group, !(w.l[0] <= largest && w.l[1] <= largest));
+    wgmma_wait<0>();
+    hold(w.o);
+    repeat<(n < 3 ? n : 3)>([&](auto i) { hold(p[i.value]); });
+    return fits;
+}
+
+// The reference of a row is the maximum of its first tile and stays: later maxima need not be known while weights fit. They do while
+// their sum does (LARGEST; a sum is not below its terms); else false, and the rows must be walked again with true maxima,
+// which STAGES = 0 allows: every tile is still there. Code without branches, once for each number of tiles.
+DEVICE bool walk_lazy(carried &w, const place &at)
+{
+    bool fits = true;
+    if (at.n == 0) nothing(w);
+    repeat<STEPS>([&](auto i) {
+        constexpr int n = decltype(i)::value + 1;
+        if (at.n == n) fits = walk_lazy_tiles<n>(w, at);
+    });
+    return fits;
+}
+
+// --- before and after the tiles ----------------------------------------------------------------------------------------
+
+DEVICE void start(carried &w, const place &at)
+{
+    w.m[0] = w.m[1] = NEG_INF, w.l[0] = w.l[1] = 0;
+    if constexpr (Q_REGS) {
+        const int row = at.warp * 16 + at.lane % 16;
+#pragma unroll
+        for (int d = 0; d < HEAD_DIM / 16; d++)
+            load_matrices(w.q[d],
+                          at.q_rows + d / 4 * Q_BOX + row * 128 + ((2 * (d % 4) + at.lane / 16) ^ row % 8) * 16);
+    }
+}
+
+DEVICE float natural_log_sum(float m, float l)
+{
+    return l > 0 ? (m + log2_approx(l)) * 0.6931471805599453f : NEG_INF;
+}
+
+// A slice of O, with m and l of its rows, to the place of this part in the memory of part q.
+template <int q> DEVICE void send(const carried &w, const place &at, u32 received, u32 arrived)
+{
+    const int group = q % WG_KV * WG_Q + at.group_q, row = at.warp * 16 + at.lane / 4;
+    u32 to = received + (group * (PARTS - 1) + at.part - (at.part > q ? 1 : 0)) * PIECE, bar = arrived + 8 * group;
+    if constexpr (CLUSTER > 1) to = in_block(to, q / WG_KV), bar = in_block(bar, q / WG_KV);
+#pragma unroll
+    for (int e = 0; e < SLICE_REGS; e += 4) {
+        const u32 there = to + e * 512 + (at.warp * 32 + at.lane) * 16;
+        constexpr int o = q * SLICE_REGS;
+        if constexpr (CLUSTER > 1)
+            store_cluster(there, w.o[o + e], w.o[o + e + 1], w.o[o + e + 2], w.o[o + e + 3]);
+        else
+            store_shared(there, w.o[o + e], w.o[o + e + 1], w.o[o + e + 2], w.o[o + e + 3]);
+    }
+    if (at.lane % 4 < 2) {
+        const u32 there = to + SLICE_REGS * 512 + (row + 8 * (at.lane % 4)) * 8;
+        const float m = at.lane % 4 == 0 ? w.m[0] : w.m[1], l = at.lane % 4 == 0 ? w.l[0] : w.l[1];
+        if constexpr (CLUSTER > 1)
+            store_cluster(there, m, l);
+        else
+            store_shared(there, m, l);
+    }
+    __syncwarp();
+    if (at.lane == 0) {
+        if constexpr (CLUSTER > 1)
+            barrier_arrive_cluster(bar);
+        else
+            barrier_arrive(bar);
+    }
+}
+
+// Sends every other part its slice, receives and adds up this part's: x, and m and l of the rows over all keys.
+DEVICE void merge(const carried &w, const place &at, u32 received, u32 arrived, float (&x)[SLICE_REGS], float (&m)[2],
+                  float (&l)[2])
+{
+    const int group = at.part % WG_KV * WG_Q + at.group_q, thread = at.warp * 32 + at.lane;
+    repeat<PARTS>([&](auto at_q) {
+        constexpr int q = decltype(at_q)::value;
+        if (q == at.part) {
+#pragma unroll
+            for (int e = 0; e < SLICE_REGS; e++)
+                x[e] = w.o[q * SLICE_REGS + e];
+        } else {
+            send<q>(w, at, received, arrived);
+        }
+    });
+    if constexpr (CLUSTER > 1)
+        barrier_wait_cluster(arrived + 8 * group, 0);
+    else
+        barrier_wait(arrived + 8 * group, 0);
+    const u32 from = received + group * (PARTS - 1) * PIECE;
+    float part_m[PARTS][2], part_l[PARTS][2], weight[PARTS][2]; // this part's own come last
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+#pragma unroll
+        for (int q = 0; q < PARTS - 1; q++) {
+            const float2 y = load_pair(from + q * PIECE + SLICE_REGS * 512 + (at.warp * 16 + at.lane / 4 + 8 * r) * 8);
+            part_m[q][r] = y.x, part_l[q][r] = y.y;
+        }
+        part_m[PARTS - 1][r] = w.m[r], part_l[PARTS - 1][r] = w.l[r];
+        m[r] = NEG_INF, l[r] = 0;
+#pragma unroll
+        for (int q = 0; q < PARTS; q++)
+            m[r] = fmaxf(m[r], part_m[q][r]);
+#pragma unroll
+        for (int q = 0; q < PARTS; q++) {
+            weight[q][r] = exp2_approx(part_m[q][r] - (m[r] == NEG_INF ? 0.0f : m[r]));
+            l[r] = fmaf(part_l[q][r], weight[q][r], l[r]);
+        }
+    }
+#pragma unroll
+    for (int e = 0; e < SLICE_REGS; e += 4) {
+        x[e] *= weight[PARTS - 1][0], x[e + 1] *= weight[PARTS - 1][0];
+        x[e + 2] *= weight[PARTS - 1][1], x[e + 3] *= weight[PARTS - 1][1];
+#pragma unroll
+        for (int q = 0; q < PARTS - 1; q++) {
+            const float4 y = load_shared(from + q * PIECE + e * 512 + thread * 16);
+            x[e] = fmaf(y.x, weight[q][0], x[e]), x[e + 1] = fmaf(y.y, weight[q][0], x[e + 1]);
+            x[e + 2] = fmaf(y.z, weight[q][1], x[e + 2]), x[e + 3] = fmaf(y.w, weight[q][1], x[e + 3]);
+        }
+    }
+}
+
+// Normalises, lays the rows over Q (which every part of the block has read) and writes chunks of 16 bytes.
+DEVICE void write_rows(const float (&x)[SLICE_REGS], const float (&l)[2], const place &at, unsigned char *memory,
+                       u16 *o)
+{
+    constexpr int chunks = SLICE / 8, span = chunks < 8 ? chunks : 8;
+    const int g = at.lane / 4, t = at.lane % 4;
+    unsigned char *rows = memory + at.warp * 16 * SLICE * 2;
+    const auto swizzle = [](int row) { return (row & 7) / (8 / span); };
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        const float inverse = l[r] > 0 ? reciprocal(l[r]) : 0.0f;
+        const int row = g + 8 * r;
+#pragma unroll
+        for (int c = 0; c < chunks; c++)
+            *(u32 *)(rows + (row * chunks + (c ^ swizzle(row))) * 16 + t * 4) =
+                pack(x[4 * c + 2 * r] * inverse, x[4 * c + 2 * r + 1] * inverse);
+    }
+    __syncwarp();
+#pragma unroll
+    for (int i = at.lane; i < 16 * chunks; i += 32) {
+        const int row = i / chunks, c = i % chunks, query = at.query + at.warp * 16 + row;
+        if (query < SEQ_Q)
+            *(uint4 *)(o + query * HEAD_DIM + at.part * SLICE + c * 8) =
+                *(const uint4 *)(rows + (row * chunks + (c ^ swizzle(row))) * 16);
+    }
+}
+
+DEVICE void finish(carried &w, const place &at, u32 base, unsigned char *memory, u16 *o, float *lse)
+{
+    float x[SLICE_REGS], m[2], l[2];
+    if constexpr (PARTS > 1) {
+        merge(w, at, base + RECEIVED_AT, base + BARRIERS_AT + 8 * (Q_BARRIERS + WG_KV * KV_BARRIERS), x, m, l);
+    } else {
+#pragma unroll
+        for (int e = 0; e < SLICE_REGS; e++)
+            x[e] = w.o[e];
+        m[0] = w.m[0], m[1] = w.m[1], l[0] = w.l[0], l[1] = w.l[1];
+        named_sync<128>(8 + at.group_q); // the group's Q has been read
+    }
+    if (WRITE_LSE && at.part == 0 && at.lane % 4 == 0)
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            const int query = at.query + at.warp * 16 + at.lane / 4 + 8 * r;
+            if (query < SEQ_Q) lse[query] = natural_log_sum(m[r], l[r]);
+        }
+    write_rows(x, l, at, memory + at.group_q * Q_ROWS + at.part % WG_KV * (64 * SLICE * 2), o);
+}
+
+// A warp group's barriers and copies, by one thread of a warp each. What a thread initialised itself it may use at once.
+DEVICE void begin(const stream &x, const place &at, const tensor_map *q_map, u32 bars, int head)
+{
+    const u32 q_bar = bars + 8 * at.group_q, merge_bar = bars + 8 * (Q_BARRIERS + WG_KV * KV_BARRIERS + at.group);
+    if (at.warp == 0 && at.group < WG_Q && elect()) {
+        barrier_init(q_bar, 1);
+        barrier_init_done();
+        barrier_expect(q_bar, Q_ROWS);
+#pragma unroll
+        for (int b = 0; b < BOXES; b++)
+            copy_box(at.q_rows + b * Q_BOX, q_map, q_bar, b * 64, at.query, head);
+    }
+    if (at.warp == 1 && at.group_q == 0 && elect()) {
+#pragma unroll
+        for (int i = 0; i < KV_BARRIERS; i++)
+            barrier_init(x.full + 8 * i, i < 2 * SLOTS ? 1 : 4 * WG_Q);
+        barrier_init_done();
+        if (!PRODUCER) copy_first(x);
+    }
+    if (PARTS > 1 && at.warp == 2 && elect()) {
+        barrier_init(merge_bar, 4 * (PARTS - 1));
+        barrier_init_done();
+    }
+}
+
+// The warp group that copies: one thread, tile after tile of all parts of the block.
+DEVICE void produce(const stream (&x)[WG_KV])
+{
+    cursor c = {0, 1}; // the first round waits for nobody
+#pragma unroll 1
+    for (int i = 0; i < STEPS; i++, c = next(c))
+#pragma unroll
+        for (int values = 0; values < 2; values++)
+#pragma unroll
+            for (int g = 0; g < WG_KV; g++)
+                if (i < x[g].n) {
+                    if (RING) barrier_wait(x[g].full + 8 * ((2 + values) * SLOTS + c.slot), c.phase);
+                    copy_tile(x[g], values, i, c.slot);
+                }
+}
+
+DEVICE stream stream_of(const tensor_map *k_map, const tensor_map *v_map, u32 base, int head, int rank, int g,
+                        int tiles)
+{
+    stream x;
+    x.k_map = k_map, x.v_map = v_map;
+    x.kv = base + KV_AT + g * GROUP_KV, x.full = base + BARRIERS_AT + 8 * (Q_BARRIERS + g * KV_BARRIERS);
+    x.plane = head / HEADS * KV_HEADS + head % HEADS / (HEADS / KV_HEADS);
+    x.part = rank * WG_KV + g, x.n = share(tiles, x.part);
+    return x;
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
+    attention_forward(const __grid_constant__ tensor_map q_map, const __grid_constant__ tensor_map k_map,
+                      const __grid_constant__ tensor_map v_map, u16 *__restrict__ o_all, float *__restrict__ lse_all)
+{
+    extern __shared__ __align__(1024) unsigned char shared[];
+    constexpr int tiles_m = (SEQ_Q + 64 * WG_Q - 1) / (64 * WG_Q);
+    const int rank = CLUSTER > 1 ? (int)cluster_rank() : 0;
+    const int warp = __shfl_sync(0xffffffffu, (int)threadIdx.x / 32, 0), group = warp / 4, g = group / WG_Q;
+    const int block_tile = (int)(GRID_ORDER ? blockIdx.y : blockIdx.x / CLUSTER);
+    const int tile = CAUSAL ? tiles_m - 1 - block_tile : block_tile; // causal: the tiles with the most keys start first
+    const int head = (int)(GRID_ORDER ? blockIdx.x / CLUSTER : blockIdx.y);
+    const u32 base = shared_address(shared), bars = base + BARRIERS_AT;
+    const int end = group_query(tile, MIRROR ? 1 : WG_Q - 1) + 64; // the block's rows end there
+    const int some = last_key(end < SEQ_Q ? end - 1 : SEQ_Q - 1) + 1,
+              tiles = some > 0 ? (some + BLOCK_N - 1) / BLOCK_N : 0;
+
+    const stream x = stream_of(&k_map, &v_map, base, head, rank, g < WG_KV ? g : 0, tiles);
+    place at;
+    at.lane = (int)threadIdx.x % 32, at.warp = warp % 4, at.group_q = group % WG_Q;
+    at.group = group, at.query = group_query(tile, at.group_q), at.part = x.part, at.n = x.n;
+    at.leader = threadIdx.x % (128 * WG_Q) == 0;
+    at.q_rows = base + at.group_q * Q_ROWS;
+    at.k = x.kv, at.v = at.k + SLOTS * TILE;
+    at.k_full = x.full, at.v_full = x.full + 8 * SLOTS;
+    at.k_empty = x.full + 16 * SLOTS, at.v_empty = x.full + 24 * SLOTS;
+
+    if (group < GROUPS) begin(x, at, &q_map, bars, head);
+    __syncthreads();
+    if constexpr (CLUSTER > 1) cluster_arrive();
+    if constexpr (PRODUCER) {
+        if (group == GROUPS) {
+            give_registers<GROUPS == 3 ? 32 : 24>();
+            if (threadIdx.x % 128 == 0) {
+                stream all[WG_KV];
+#pragma unroll
+                for (int i = 0; i < WG_KV; i++)
+                    all[i] = stream_of(&k_map, &v_map, base, head, rank, i, tiles);
+                produce(all);
+            }
+            if constexpr (CLUSTER > 1) {
+                __syncwarp();
+                cluster_wait();
+            }
+            return;
+        }
+        take_registers<GROUPS <= 2 ? 240 : GROUPS == 3 ? 160 : 120>();
+    }
+    carried w;
+    if (PING_PONG && at.group == 1) named_arrive<256>(1);
+    barrier_wait(bars + 8 * at.group_q, 0);
+    start(w, at);
+    if constexpr (OVERLAP == 3) {
+        if (!walk_lazy(w, at)) {
+            w.m[0] = w.m[1] = NEG_INF, w.l[0] = w.l[1] = 0;
+            walk_plain(w, x, at);
+        }
+    } else if constexpr (OVERLAP == 2)
+        walk_double(w, x, at);
+    else if constexpr (OVERLAP == 1)
+        walk_overlapped(w, x, at);
+    else
+        walk_plain(w, x, at);
+    if constexpr (CLUSTER > 1) cluster_wait(); // the others have started, with their barriers in place
+    finish(w, at, base, shared, o_all + (long long)head * SEQ_Q * HEAD_DIM, lse_all + (long long)head * SEQ_Q);
+}
