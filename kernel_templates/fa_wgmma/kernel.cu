@@ -57,7 +57,7 @@
 #define SCALE 0.125f
 #endif
 #ifndef WG_Q
-#define WG_Q 2
+#define WG_Q 1
 #endif
 #ifndef WG_KV
 #define WG_KV 1
@@ -66,7 +66,7 @@
 #define CLUSTER 1
 #endif
 #ifndef BLOCK_N
-#define BLOCK_N 128
+#define BLOCK_N 64
 #endif
 #ifndef STAGES
 #define STAGES 2
