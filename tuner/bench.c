@@ -31,7 +31,6 @@
 #define UNKNOWN_L2_BYTES ((int64_t)64 << 20)
 #define MAX_SETS 4096
 #define MAX_STARTS 64
-#define STEADY_SAMPLES 20
 #define STEADY_SPREAD 0.01
 #define SAMPLE_TRIES 5
 #define POISON 0x7fc1a5a5u /* a NaN as f32, and in both halves' places of o as good as any */
@@ -129,12 +128,11 @@ static void make_input(void *ctx, void *bytes, size_t at, size_t m)
     draw_words(x->draw, x->seed, x->purpose, 0, words + before_end, n - before_end);
 }
 
-static int sets_wanted(const struct bench *b, const struct target *t)
+int bench_sets(const struct problem *p, const struct target *t, enum bench_cache cache)
 {
-    const struct problem *p = &b->p;
     double bytes = (double)(arg_bytes(p, ARG_Q) + 2 * arg_bytes(p, ARG_K));
     double wanted = 2.0 * (double)(t->l2_bytes > 0 ? t->l2_bytes : UNKNOWN_L2_BYTES);
-    double n = b->cold ? floor(wanted / bytes) + 1 : 1;
+    double n = cache == BENCH_COLD ? floor(wanted / bytes) + 1 : 1;
     return n > MAX_SETS ? MAX_SETS : (int)n;
 }
 
@@ -166,7 +164,7 @@ enum device_class bench_open(struct bench **out, const struct device_driver *drv
     }
     *b = (struct bench){.drv = drv, .d = d, .p = *p, .health = h, .cold = cache == BENCH_COLD};
     rng_init(&b->rng, seed, "bench");
-    b->nsets = sets_wanted(b, t);
+    b->nsets = bench_sets(p, t, cache);
     if (transfer_open(&b->transfer, drv, d, threads, e) == 0 && draw_open(&draw, p->dtype, e) == 0)
         cls = fill_sets(b, draw, seed, e);
     draw_close(draw);
@@ -176,6 +174,11 @@ enum device_class bench_open(struct bench **out, const struct device_driver *drv
     }
     *out = b;
     return DEVICE_OK;
+}
+
+enum device_class bench_input(struct bench *b, enum arg a, uint16_t *words, struct err *e)
+{
+    return b->drv->read(b->d, b->inputs[a], b->offsets[a][0], words, arg_bytes(&b->p, a), e);
 }
 
 void bench_close(struct bench *b)
@@ -448,23 +451,23 @@ static int ascending(const void *x, const void *y)
     return (a > b) - (a < b);
 }
 
-static bool within_spread(const double *recent)
+bool bench_steady(const double recent[BENCH_STEADY_SAMPLES])
 {
-    double sorted[STEADY_SAMPLES], median;
+    double sorted[BENCH_STEADY_SAMPLES], median;
     memcpy(sorted, recent, sizeof sorted);
-    qsort(sorted, STEADY_SAMPLES, sizeof *sorted, ascending);
-    median = 0.5 * (sorted[STEADY_SAMPLES / 2 - 1] + sorted[STEADY_SAMPLES / 2]);
-    return sorted[0] >= (1 - STEADY_SPREAD) * median && sorted[STEADY_SAMPLES - 1] <= (1 + STEADY_SPREAD) * median;
+    qsort(sorted, BENCH_STEADY_SAMPLES, sizeof *sorted, ascending);
+    median = 0.5 * (sorted[BENCH_STEADY_SAMPLES / 2 - 1] + sorted[BENCH_STEADY_SAMPLES / 2]);
+    return sorted[0] >= (1 - STEADY_SPREAD) * median && sorted[BENCH_STEADY_SAMPLES - 1] <= (1 + STEADY_SPREAD) * median;
 }
 
 enum device_class bench_warm_up(struct bench_arm *a, double limit_s, bool *steady, struct err *e)
 {
-    double recent[STEADY_SAMPLES], until_s = now_s() + limit_s;
+    double recent[BENCH_STEADY_SAMPLES], until_s = now_s() + limit_s;
     *steady = false;
     for (int i = 0; i == 0 || now_s() < until_s; i++) {
-        enum device_class cls = bench_sample(a, &recent[i % STEADY_SAMPLES], e);
+        enum device_class cls = bench_sample(a, &recent[i % BENCH_STEADY_SAMPLES], e);
         if (cls != DEVICE_OK) return cls;
-        if (i < STEADY_SAMPLES - 1 || !within_spread(recent)) continue;
+        if (i < BENCH_STEADY_SAMPLES - 1 || !bench_steady(recent)) continue;
         *steady = true;
         break;
     }

@@ -50,6 +50,14 @@ enum device_class bench_verify(struct bench_arm *a, bool *same, struct err *e);
 /* Runs samples of a until 20 in a row stay within 1% of their median, or limit_s has passed; *steady says which. */
 enum device_class bench_warm_up(struct bench_arm *a, double limit_s, bool *steady, struct err *e);
 
+/* For an arm that is timed elsewhere. How many sets of tensors, from the problem and the L2 alone; */
+int bench_sets(const struct problem *p, const struct target *t, enum bench_cache cache);
+/* set 0's words of ARG_Q, ARG_K or ARG_V (set i has them rotated left by n*i/sets); */
+enum device_class bench_input(struct bench *b, enum arg a, uint16_t *words, struct err *e);
+/* and the rule of bench_warm_up. */
+#define BENCH_STEADY_SAMPLES 20
+bool bench_steady(const double recent[BENCH_STEADY_SAMPLES]);
+
 struct bench_quad {
     bool baab;       /* order of the letters: false ABBA, true BAAB */
     int m;           /* samples a letter */

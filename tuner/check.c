@@ -260,3 +260,65 @@ void check_report_free(struct check_report *r)
     json_decref(r->json);
     r->json = NULL;
 }
+
+/* ---- an output from elsewhere ---- */
+
+static enum device_class output_judge(struct check *c, const uint16_t *o)
+{
+    const char *set = check_set_name(CHECK_SET_PLAIN);
+    size_t rows = 0;
+    double worst = 0;
+    enum device_class cls;
+
+    check_inputs_plain(&c->in, c->p, c->rule->seed);
+    if ((cls = check_put_inputs(c)) != DEVICE_OK || (cls = check_run_reference(c)) != DEVICE_OK) return cls;
+    check_progress(c, "comparing");
+    if ((cls = check_trust_reference(c, set, &rows, &worst)) != DEVICE_OK) return cls;
+    memcpy(c->run[0].o, o, problem_q_elements(c->p) * sizeof *o);
+    if (c->p->lse) memcpy(c->run[0].lse, c->ref_lse, problem_rows(c->p) * sizeof *c->ref_lse); /* not asked for */
+    return check_judge_set(c, set, rows, worst);
+}
+
+enum device_class check_output(const struct device_driver *drv, struct device *d, const struct problem *p,
+                               const struct check_kernel *reference, const struct check_rule *rule, const uint16_t *o,
+                               void (*progress)(void *ctx, const char *stage), void *ctx, struct check_report *out,
+                               struct err *e)
+{
+    struct check c = {.drv = drv,
+                      .d = d,
+                      .p = p,
+                      .reference = reference,
+                      .rule = rule,
+                      .progress = progress,
+                      .ctx = ctx,
+                      .out = out,
+                      .e = e,
+                      .started_s = now_s(),
+                      .sets = json_array(),
+                      .laws = json_array()};
+    enum device_class cls = DEVICE_LOST;
+    *out = (struct check_report){.fate = FATE_OK};
+    if (!c.sets || !c.laws)
+        err_nomem(e);
+    else
+        cls = check_alloc(&c);
+    if (cls == DEVICE_OK) cls = output_judge(&c, o);
+    if (cls == DEVICE_OK && report_json(&c) != 0) cls = DEVICE_LOST;
+    check_release(&c);
+    json_decref(c.sets);
+    json_decref(c.laws);
+    if (cls != DEVICE_OK) check_report_free(out);
+    return cls;
+}
+
+int check_plain(const struct problem *p, uint64_t seed, uint16_t *words[3], struct err *e)
+{
+    struct check_inputs in = {0};
+
+    if (check_inputs_init(&in, p, e) != 0) return -1;
+    check_inputs_plain(&in, p, seed);
+    words[0] = in.q;
+    words[1] = in.k;
+    words[2] = in.v;
+    return 0;
+}

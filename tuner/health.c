@@ -2,7 +2,7 @@
  * host's CPU, or none. Each quantity that a source does not give stays unknown (-1 in a reading, absent in the
  * environment).
  *
- * Other processes: NVML lists process ids of the initial namespace. There, every id but ours counts. Elsewhere (a
+ * Other processes: NVML lists process ids of the initial namespace. There, every id but ours (our supervisor's family) counts. Elsewhere (a
  * container) ids may be hidden or foreign, so the list is believed only when our own id is on it. */
 #include "health.h"
 
@@ -18,7 +18,7 @@
 #include "cuda_nvml.h"
 
 enum source { SOURCE_NONE, SOURCE_NVML, SOURCE_HOST };
-enum { PROCESSES_MAX = 128 };
+enum { PROCESSES_MAX = 128, GENERATIONS_MAX = 64 };
 
 struct health {
     enum source source;
@@ -147,6 +147,37 @@ static int number(int rc, const unsigned *v)
     return rc == CUDA_NVML_OK && *v <= INT_MAX ? (int)*v : -1;
 }
 
+/* The parent's id, 0 when there is none to be read. */
+static long parent_of(long pid)
+{
+    char path[64], text[512], *name;
+    FILE *f;
+    size_t n;
+    long parent;
+
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    f = fopen(path, "re");
+    if (!f) return 0;
+    n = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    text[n] = '\0';
+    name = strrchr(text, ')'); /* the program's name before it may hold anything */
+    return name && sscanf(name, ") %*c %ld", &parent) == 1 ? parent : 0;
+}
+
+bool health_is_ours(long pid)
+{
+    const char *text = getenv("FATUNE_SUPERVISOR");
+    long supervisor = text ? strtol(text, NULL, 10) : 0;
+
+    if (pid == (long)getpid()) return true;
+    for (int i = 0; i < GENERATIONS_MAX && pid > 1; i++) {
+        if (pid == supervisor) return true;
+        pid = parent_of(pid);
+    }
+    return false;
+}
+
 static int other_processes(const struct health *h)
 {
     /* Room beyond what is announced, should a driver write longer records than this layout's. */
@@ -160,7 +191,10 @@ static int other_processes(const struct health *h)
     for (unsigned i = 0; i < n; i++)
         seen = seen || list[i].pid == own;
     if (!seen && !h->initial_namespace) return -1;
-    return (int)n - (seen ? 1 : 0);
+    int others = 0;
+    for (unsigned i = 0; i < n; i++)
+        others += !health_is_ours((long)list[i].pid);
+    return others;
 }
 
 static int64_t throttle(const struct health *h)

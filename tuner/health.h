@@ -6,12 +6,17 @@
 #define HEALTH_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "err.h"
 #include "problem.h"
 
 struct health;
+
+/* This process, or one that our supervisor (FATUNE_SUPERVISOR) started, or a descendant of it: the other arm of a trial may be timed
+ * by a program of its own, and is no stranger. */
+bool health_is_ours(long pid);
 
 struct health_reading {
     int sm_mhz, mem_mhz, temperature_c, power_mw;

@@ -1,4 +1,5 @@
-/* fatune: the table of commands. A worker is this program again, with one word that users never type. */
+/* fatune: the table of commands. A worker is this program again, with one word that users never type;
+ * so is what becomes a program that fatune does not own. */
 #include <gsl/gsl_errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -6,6 +7,7 @@
 #include "command.h"
 #include "serve.h"
 #include "version.h"
+#include "worker.h"
 
 const struct command *const commands[] = {&cmd_run,   &cmd_compare, &cmd_champion, &cmd_show, &cmd_eval,
                                           &cmd_space, &cmd_devices, &cmd_doctor,   NULL};
@@ -34,6 +36,7 @@ int main(int argc, char **argv)
 
     gsl_set_error_handler_off(); /* its default handler aborts; stats.c checks what it is given and what it gets */
     if (argc == 2 && strcmp(argv[1], "--worker") == 0) return serve_main();
+    if (argc > 2 && strcmp(argv[1], "--program") == 0) return worker_exec(argv + 2);
     if (argc < 2) {
         help(stderr);
         return 2;

@@ -17,7 +17,9 @@ static void add(struct paths *p, const char *folder, size_t n, const char *below
     p->dirs[p->n++] = text;
 }
 
-void paths_templates(struct paths *out, const char *space_path, const char *extra)
+/* below: of the space's folder. source: NULL in a build that may not know its tree. */
+static void search(struct paths *out, const char *space_path, const char *below, const char *extra, const char *source,
+                   const char *relative)
 {
     const char *slash;
 
@@ -25,21 +27,34 @@ void paths_templates(struct paths *out, const char *space_path, const char *extr
     if (space_path) {
         slash = strrchr(space_path, '/');
         if (slash)
-            add(out, space_path, (size_t)(slash - space_path), "");
+            add(out, space_path, (size_t)(slash - space_path), below);
         else
-            add(out, ".", 1, "");
+            add(out, ".", 1, below);
     }
     if (extra) add(out, extra, strlen(extra), "");
-#ifdef FATUNE_TEMPLATES_SOURCE
-    add(out, FATUNE_TEMPLATES_SOURCE, strlen(FATUNE_TEMPLATES_SOURCE), "");
-#endif
+    if (source) add(out, source, strlen(source), "");
     char exe[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
     if (n > 0) {
         exe[n] = '\0';
         slash = strrchr(exe, '/');
-        if (slash) add(out, exe, (size_t)(slash - exe), "/" FATUNE_TEMPLATES_PREFIX_RELATIVE);
+        if (slash) add(out, exe, (size_t)(slash - exe), relative);
     }
+}
+
+#ifndef FATUNE_TEMPLATES_SOURCE
+#define FATUNE_TEMPLATES_SOURCE NULL
+#define FATUNE_CONTESTANTS_SOURCE NULL
+#endif
+
+void paths_templates(struct paths *out, const char *space_path, const char *extra)
+{
+    search(out, space_path, "", extra, FATUNE_TEMPLATES_SOURCE, "/" FATUNE_TEMPLATES_PREFIX_RELATIVE);
+}
+
+void paths_contestants(struct paths *out, const char *space_path, const char *extra)
+{
+    search(out, space_path, "/contestants", extra, FATUNE_CONTESTANTS_SOURCE, "/" FATUNE_CONTESTANTS_PREFIX_RELATIVE);
 }
 
 const char *paths_store(const char *option)

@@ -1,5 +1,5 @@
 /* paths.h - where things are looked for; DESIGN: store under the current folder, templates beside the space, then --templates, then the
- * source tree or the installation. */
+ * source tree or the installation; contestants likewise, in the folder `contestants` beside the space. */
 #ifndef PATHS_H
 #define PATHS_H
 
@@ -7,15 +7,17 @@
 
 #include "err.h"
 
-#define PATHS_TEMPLATE_DIRS 4
+#define PATHS_DIRS 4
 struct paths {
-    char text[PATHS_TEMPLATE_DIRS][4096];
-    const char *dirs[PATHS_TEMPLATE_DIRS];
+    char text[PATHS_DIRS][4096];
+    const char *dirs[PATHS_DIRS];
     int n;
 };
 
 /* Folders to search for templates, in order. extra may be NULL. space_path NULL: no space. */
 void paths_templates(struct paths *out, const char *space_path, const char *extra);
+/* Folders to search for contestants, in order. */
+void paths_contestants(struct paths *out, const char *space_path, const char *extra);
 /* option, else FATUNE_STORE, else results/fatune.db. */
 const char *paths_store(const char *option);
 /* The binary cache beside the store. */

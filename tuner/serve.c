@@ -2,6 +2,7 @@
  * a GPU library runs in a broken context. */
 #include "serve.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +44,8 @@ struct serve {
     struct check *check;
     json_t *check_key; /* the problem it was opened for */
     struct bench *bench;
-    json_t *bench_key; /* what the open bench was opened with */
+    json_t *bench_key;         /* what the open bench was opened with */
+    struct loaded *met;        /* the arm of an open session against something that is timed elsewhere */
 };
 
 /* ---- answers ---- */
@@ -219,6 +221,7 @@ static void do_open(struct serve *s, const json_t *r)
 
 static void close_bench(struct serve *s)
 {
+    s->met = NULL;
     for (int i = 0; i < s->nloaded; i++) {
         bench_arm_close(s->loaded[i].arm);
         s->loaded[i].arm = NULL;
@@ -501,10 +504,189 @@ static void do_session(struct serve *s, const json_t *r)
                           "same", (int)same[0], (int)same[1], "k", bench_arm_k(arm[0]->arm), bench_arm_k(arm[1]->arm)));
 }
 
+/* ---- against something that is timed elsewhere ---- */
+
+/* The file of a tensor in the folder that r names. */
+static int exchange_path(const struct serve *s, const json_t *r, const char *tensor, char out[4096], struct err *e)
+{
+    const char *folder = json_string_value(json_object_get(r, "folder"));
+
+    if (!folder || !*folder || strchr(folder, '/') || *folder == '.' ||
+        snprintf(out, 4096, "%s/%s/%s", s->cache, folder, tensor) >= 4096)
+        return err_set(e, ERR_BUG, "no folder for tensors");
+    return 0;
+}
+
+static int write_words(const char *path, const uint16_t *words, size_t n, struct err *e)
+{
+    FILE *f = fopen(path, "wbe");
+    bool ok = f && fwrite(words, sizeof *words, n, f) == n;
+
+    if (f && fclose(f) != 0) ok = false;
+    return ok ? 0 : err_set(e, ERR_SYSTEM, "cannot write %s: %s; make room there", path, strerror(errno));
+}
+
+static void do_draw(struct serve *s, const json_t *r)
+{
+    static const char *const names[3] = {"q", "k", "v"};
+    uint16_t *words[3] = {NULL, NULL, NULL};
+    struct err e = {0};
+    struct problem p;
+    char path[4096];
+    int rc;
+
+    TRY(problem_from_json(&p, json_object_get(r, "problem"), &e));
+    TRY(check_plain(&p, (uint64_t)json_integer_value(json_object_get(r, "seed")), words, &e));
+    for (int i = 0; i < 3; i++) {
+        TRY(exchange_path(s, r, names[i], path, &e));
+        TRY(write_words(path, words[i], i == 0 ? problem_q_elements(&p) : problem_kv_elements(&p), &e));
+    }
+out:
+    for (int i = 0; i < 3; i++)
+        free(words[i]);
+    answer_take(rc == 0 ? json_object() : error_answer(&e));
+}
+
+/* Judges the words that the other side has left; a file of another size is its fault. */
+static enum device_class judge_words(struct serve *s, const json_t *r, const struct problem *p,
+                                     struct check_report *report, struct err *e)
+{
+    const json_t *rule = json_object_get(r, "rule");
+    const struct check_rule c = {.seed = (uint64_t)json_integer_value(json_object_get(rule, "seed")),
+                                 .atol = json_number_value(json_object_get(rule, "atol")),
+                                 .rtol = json_number_value(json_object_get(rule, "rtol"))};
+    size_t bytes = 2 * problem_q_elements(p);
+    struct buf words = {0};
+    struct check_kernel reference;
+    struct loaded *ref;
+    char path[4096];
+    enum device_class class = DEVICE_LOST;
+
+    if (exchange_path(s, r, "o", path, e) != 0) return DEVICE_LOST;
+    if (buf_read_file(&words, path, bytes, ERR_DEVICE, &(struct err){0}) != 0 || words.n != bytes) {
+        *report = (struct check_report){.fate = FATE_WRONG};
+        snprintf(report->text, sizeof report->text, "its output is no file of %zu bytes", bytes);
+        class = DEVICE_OK;
+    } else if ((class = load(s, json_object_get(r, "reference"), &ref, e)) == DEVICE_OK) {
+        reference = (struct check_kernel){ref->kernel, &ref->launch};
+        class = check_output(s->driver, s->device, p, &reference, &c, (const uint16_t *)(const void *)words.p, progress,
+                             NULL, report, e);
+    }
+    buf_free(&words);
+    return class == DEVICE_FATE ? DEVICE_LOST : class;
+}
+
+static void do_judge(struct serve *s, const json_t *r)
+{
+    struct check_report report = {0};
+    struct err e = {0};
+    struct problem p;
+    json_t *reply = json_object();
+
+    make_room(s);
+    progress(NULL, "reference");
+    if (problem_from_json(&p, json_object_get(r, "problem"), &e) != 0 || judge_words(s, r, &p, &report, &e) != DEVICE_OK) {
+        json_decref(reply);
+        answer_take(error_answer(&e));
+        return;
+    }
+    if (report.json) json_object_set(reply, "report", report.json);
+    answer_fate(report.fate, report.text, reply);
+    check_report_free(&report);
+}
+
+static enum device_class meet_inputs(struct serve *s, const json_t *r, struct err *e)
+{
+    static const char *const names[3] = {"q", "k", "v"};
+    enum device_class c = DEVICE_OK;
+    struct problem p;
+    char path[4096];
+
+    if (problem_from_json(&p, json_object_get(r, "problem"), e) != 0) return DEVICE_LOST;
+    for (int i = 0; i < 3 && c == DEVICE_OK; i++) {
+        size_t n = i == 0 ? problem_q_elements(&p) : problem_kv_elements(&p);
+        uint16_t *words = malloc(n * sizeof *words);
+        if (!words) {
+            err_nomem(e);
+            return DEVICE_LOST;
+        }
+        c = bench_input(s->bench, (enum arg)(ARG_Q + i), words, e);
+        if (c == DEVICE_OK &&
+            (exchange_path(s, r, names[i], path, e) != 0 || write_words(path, words, n, e) != 0))
+            c = DEVICE_LOST;
+        free(words);
+    }
+    return c;
+}
+
+static void do_meet(struct serve *s, const json_t *r)
+{
+    const json_t *kernel = json_object_get(r, "kernel");
+    struct err e = {0};
+    enum device_class c;
+
+    make_room(s);
+    progress(NULL, "loading");
+    c = bench_for(s, json_object_get(r, "bench"), &e);
+    if (c == DEVICE_OK) c = meet_inputs(s, r, &e);
+    if (c == DEVICE_OK) c = load(s, kernel, &s->met, &e);
+    if (c == DEVICE_OK)
+        c = bench_arm_open(s->bench, s->met->kernel, &s->met->launch,
+                           (int)json_integer_value(json_object_get(kernel, "k")), &s->met->arm, &e);
+    if (c != DEVICE_OK) {
+        s->met = NULL;
+        answer_class(c, FATE_LAUNCH, &e, NULL);
+        return;
+    }
+    answer_fate(FATE_OK, "", json_pack("{s:i}", "k", bench_arm_k(s->met->arm)));
+}
+
+/* warm, letter, health and verify of the session that is open. */
+static void do_met(struct serve *s, const json_t *r, const char *op)
+{
+    struct bench_arm *arm = s->met->arm;
+    int m = (int)json_integer_value(json_object_get(r, "m"));
+    json_t *reply = json_object(), *samples;
+    struct health_reading reading;
+    struct err e = {0};
+    enum device_class c = DEVICE_OK;
+    bool yes = false;
+    double us;
+
+    if (strcmp(op, "warm") == 0) {
+        c = bench_warm_up(arm, json_number_value(json_object_get(r, "seconds")), &yes, &e);
+        json_object_set_new(reply, "steady", json_boolean(yes));
+    } else if (strcmp(op, "verify") == 0) {
+        c = bench_verify(arm, &yes, &e);
+        json_object_set_new(reply, "same", json_boolean(yes));
+    } else if (strcmp(op, "health") == 0) {
+        health_read(s->health, &reading);
+        json_object_set_new(reply, "health", health_to_json(&reading));
+    } else {
+        json_object_set_new(reply, "samples", samples = json_array());
+        for (int i = 0; i < m && c == DEVICE_OK; i++) {
+            c = bench_sample(arm, &us, &e);
+            if (c == DEVICE_OK) json_array_append_new(samples, json_real(us));
+        }
+    }
+    if (c != DEVICE_OK)
+        answer_class(c, FATE_LAUNCH, &e, reply);
+    else
+        answer_fate(FATE_OK, "", reply);
+}
+
 /* ---- main ---- */
+
+static bool one_of(const char *op, const char *const *names)
+{
+    while (*names && strcmp(op, *names) != 0)
+        names++;
+    return *names != NULL;
+}
 
 static void handle(struct serve *s, const json_t *r)
 {
+    static const char *const met[] = {"warm", "letter", "health", "verify", NULL};
     const char *op = json_string_value(json_object_get(r, "op"));
     struct err e = {0};
 
@@ -521,6 +703,14 @@ static void handle(struct serve *s, const json_t *r)
         do_evaluate(s, r);
     else if (strcmp(op, "session") == 0 && s->device)
         do_session(s, r);
+    else if (strcmp(op, "draw") == 0)
+        do_draw(s, r);
+    else if (strcmp(op, "judge") == 0 && s->device)
+        do_judge(s, r);
+    else if (strcmp(op, "meet") == 0 && s->device)
+        do_meet(s, r);
+    else if (s->met && one_of(op, met))
+        do_met(s, r, op);
     else {
         err_set(&e, ERR_BUG, "request '%s' is unknown, or came before 'open'", op);
         answer_take(error_answer(&e));

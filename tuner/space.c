@@ -313,6 +313,49 @@ static int read_promote(struct space *s, const struct doc_node *map, struct err 
     return doc_double(n, 1e-3, 1e9, &s->promote.target_us, e);
 }
 
+static int read_command(struct space_contestant *c, const struct doc_node *list, struct err *e)
+{
+    if (doc_list(list, e) != 0) return -1;
+    if (list->n < 1) return err_at(e, &list->at, "an empty command: it begins with a program, as in [./bench, --fast]");
+    c->command_at = list->item[0].at;
+    c->command = calloc((size_t)list->n + 1, sizeof *c->command);
+    if (!c->command) return err_nomem(e);
+    for (int i = 0; i < list->n; i++)
+        if (doc_text(&list->item[i], &c->command[i], e) != 0) return -1;
+    return 0;
+}
+
+static int read_contestant(struct space_contestant *c, const struct doc_node *n, struct err *e)
+{
+    static const char *const keys[] = {"name", "command"};
+    const struct doc_node *name = n, *command = NULL;
+
+    if (n->kind == DOC_MAP &&
+        (doc_keys(n, "a contestant", keys, COUNT(keys), e) != 0 || doc_need(&name, n, "name", e) != 0 ||
+         doc_need(&command, n, "command", e) != 0))
+        return -1;
+    c->at = name->at;
+    if (doc_name(name, &c->name, e) != 0) return -1;
+    if (strcmp(c->name, "champion") == 0)
+        return err_at(e, &c->at, "no contestant may be called `champion`: that word means the standing version");
+    return command ? read_command(c, command, e) : 0;
+}
+
+static int read_contestants(struct space *s, const struct doc_node *list, struct err *e)
+{
+    if (doc_list(list, e) != 0) return -1;
+    s->contestants = calloc((size_t)list->n + 1, sizeof *s->contestants);
+    if (!s->contestants) return err_nomem(e);
+    for (int i = 0; i < list->n; i++) {
+        s->ncontestants = i + 1;
+        if (read_contestant(&s->contestants[i], &list->item[i], e) != 0) return -1;
+        for (int j = 0; j < i; j++)
+            if (strcmp(s->contestants[j].name, s->contestants[i].name) == 0)
+                return err_at(e, &s->contestants[i].at, "contestant `%s` is listed twice", s->contestants[i].name);
+    }
+    return 0;
+}
+
 static int read_name(struct space *s, const struct doc_node *n, struct err *e)
 {
     return doc_name(n, &s->name, e);
@@ -337,7 +380,8 @@ static int read_space(struct space *s, const struct doc_node *root, struct err *
     } sections[] = {
         {"name", read_name, true},          {"problem", read_problem_of, true}, {"templates", read_templates, true},
         {"params", read_params, false},     {"constraints", read_rules, false}, {"search", read_search, false},
-        {"validate", read_validate, false}, {"measure", read_measure, false},   {"promote", read_promote, false}};
+        {"validate", read_validate, false}, {"measure", read_measure, false},   {"promote", read_promote, false},
+        {"contestants", read_contestants, false}};
     const char *keys[COUNT(sections)];
     const struct doc_node *n;
 
@@ -472,6 +516,13 @@ void space_free(struct space *s)
     for (int i = 0; i < s->nparams; i++)
         space_param_free(&s->params[i]);
     space_rules_free(s->rules, s->nrules);
+    for (int i = 0; i < s->ncontestants; i++) {
+        for (char **word = s->contestants[i].command; word && *word; word++)
+            free(*word);
+        free(s->contestants[i].command);
+        free(s->contestants[i].name);
+    }
+    free(s->contestants);
     free(s->templates);
     free(s->params);
     free(s->name);

@@ -30,6 +30,14 @@ struct space_rule {
     char *why;
 }; /* why may be NULL in a space */
 
+/* Somebody else's attention, timed by an external program (contestant.h). */
+struct space_contestant {
+    char *name;
+    struct pos at;
+    char **command; /* NULL-terminated words; NULL: a program of that name */
+    struct pos command_at;
+};
+
 struct space {
     char *path, *text; /* the file's name as given and its whole text: positions borrow both */
     char digest[65];   /* of what the space means: comments and layout do not count */
@@ -41,6 +49,8 @@ struct space {
     struct space_param *params;
     int nrules;
     struct space_rule *rules;
+    int ncontestants;
+    struct space_contestant *contestants; /* not in the digest: who is met changes nothing of what is found */
     struct {
         char strategy[32];
         int evaluations;

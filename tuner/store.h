@@ -3,7 +3,8 @@
  * The only user of SQLite. journal_mode DELETE, synchronous EXTRA, foreign_keys on, trusted_schema off, STRICT tables,
  * application_id and user_version set (PRAGMAs and reasons: store.c's head). The writer holds an flock on FILE.lock for its
  * lifetime; a second writer gets ERR_LOCKED, naming the holder's pid. Readers open read-only and take no lock. A store from a
- * newer fatune is refused without writing; an older one is copied (FILE.bak-vN) and migrated in one transaction.
+ * newer fatune is refused without writing; an older one is copied (FILE.bak-vN) and migrated in one transaction;
+ * readers take it as it is.
  *
  * One function that writes is one transaction: a finished stage of one candidate, one session, or one whole verdict with its
  * promotion. Raw samples are BLOBs of little-endian doubles with their digest. All errors are ERR_STORE (ERR_LOCKED apart),
@@ -23,7 +24,7 @@
 #include "fate.h"
 #include "verdict.h"
 
-#define STORE_SCHEMA 1
+#define STORE_SCHEMA 2
 
 struct store;
 
@@ -112,7 +113,8 @@ int store_race(struct store *s, int64_t run, int (*f)(void *ctx, int block, int 
 int store_race_clear(struct store *s, int64_t run, struct err *e); /* a race that is started again */
 
 /* ---- trials ---- */
-/* kind: "ab" or "aa"; a, b: candidate ids. settings: S, Q, m, k of both arms, cache state, input seed, boxed. */
+/* kind: "ab", "aa" or "contestant"; a, b: candidate ids (a contestant is a candidate whose params are {"contestant": name, "version":
+ * text}; no verdict may cite its trials: a trigger). settings: S, Q, m, k of both arms, cache state, input seed, boxed. */
 int store_trial_begin(struct store *s, int64_t run, const char *kind, int64_t a, int64_t b, const json_t *settings,
                       int64_t *id, struct err *e);
 /* An unfinished trial of this run with these arms, to go on with; *found, its id, settings and sessions already kept. A control
@@ -137,6 +139,9 @@ int store_trial_samples(struct store *s, int64_t trial,
 /* The newest finished trial (a verdict cites it, or its run is done) of b against a in an environment: `compare --stored`. */
 int store_trial_latest(struct store *s, int64_t a, int64_t b, int64_t environment, int64_t *trial, bool *found,
                        struct err *e);
+/* The same of a candidate and the contestant of that name; *contestant_is_b: the arms' order in it. */
+int store_trial_contestant(struct store *s, int64_t candidate, const char *contestant, int64_t environment,
+                           int64_t *trial, bool *contestant_is_b, bool *found, struct err *e);
 
 /* ---- versions, verdicts, champions ---- */
 struct store_version {

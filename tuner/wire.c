@@ -72,6 +72,44 @@ int wire_next(struct wire_decoder *d, json_t **out, struct err *e)
     return 0;
 }
 
+/* Newline aside, the first n bytes of what has arrived. */
+static json_t *line_message(const struct buf *in, size_t n)
+{
+    static const char progress[] = "progress";
+    const size_t word = sizeof progress - 1;
+    char *text = malloc(n + 1);
+    json_t *line, *j;
+
+    if (!text) return NULL;
+    for (size_t i = 0; i < n; i++)
+        text[i] = (unsigned char)in->p[i] < ' ' || in->p[i] == 127 ? '?' : in->p[i];
+    line = json_stringn(text, n);
+    for (size_t i = 0; i < n && !line; i++)
+        if ((unsigned char)text[i] > 127) text[i] = '?';
+    if (!line) line = json_stringn(text, n);
+    j = json_pack("{s:o}", "line", line);
+    if (j && (n < word || memcmp(text, progress, word) != 0 || (n > word && text[word] != ' ')))
+        json_object_set_new(j, "done", json_true());
+    free(text);
+    return j;
+}
+
+int wire_next_line(struct wire_decoder *d, json_t **out, struct err *e)
+{
+    const char *end = d->in.n > 0 ? memchr(d->in.p, '\n', d->in.n) : NULL;
+    size_t n = end ? (size_t)(end - d->in.p) : d->in.n;
+
+    *out = NULL;
+    if (buf_check(&d->in, e) != 0) return -1;
+    if (n > WIRE_LINE_MAX) return err_set(e, ERR_SYSTEM, "a line of more than %u bytes", WIRE_LINE_MAX);
+    if (!end) return 0;
+    *out = line_message(&d->in, n > 0 && end[-1] == '\r' ? n - 1 : n);
+    if (!*out) return err_nomem(e);
+    memmove(d->in.p, d->in.p + n + 1, d->in.n - n - 1);
+    d->in.n -= n + 1;
+    return 0;
+}
+
 void wire_decoder_free(struct wire_decoder *d)
 {
     buf_free(&d->in);

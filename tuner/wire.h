@@ -1,7 +1,9 @@
 /* wire.h - messages between supervisor and workers: a 12-byte header (magic, length, checksum; little-endian) and a JSON object.
  *
  * A reader trusts nothing: wrong magic, wrong checksum, a length over WIRE_MAX, text that is not a JSON object, all end the
- * conversation; the other side is then treated as dead. Messages name no process, path of a machine, or host. */
+ * conversation; the other side is then treated as dead. Messages name no process, path of a machine, or host.
+ *
+ * Programs that fatune does not own speak lines instead: UTF-8 text that ends in a newline, at most WIRE_LINE_MAX bytes. */
 #ifndef WIRE_H
 #define WIRE_H
 
@@ -14,6 +16,7 @@
 
 #define WIRE_MAX (16u << 20)
 #define WIRE_FD 3 /* the worker's end of the pipe */
+#define WIRE_LINE_MAX (64u << 10)
 
 /* Appends the frame of j to out. */
 int wire_encode(struct buf *out, const json_t *j, struct err *e);
@@ -24,6 +27,9 @@ struct wire_decoder {
 void wire_feed(struct wire_decoder *d, const void *bytes, size_t n);
 /* *out is NULL when no whole message is there yet; -1: garbage (ERR_SYSTEM). New reference. */
 int wire_next(struct wire_decoder *d, json_t **out, struct err *e);
+/* The next line as {"line": text}, with "done" true unless its first word is `progress`. What is no text (control characters, bytes that
+ * are no UTF-8) is replaced by '?'. A line that is too long is garbage. */
+int wire_next_line(struct wire_decoder *d, json_t **out, struct err *e);
 void wire_decoder_free(struct wire_decoder *d);
 
 /* Blocking, for the worker. wire_receive: *out = NULL at the end of the stream. */

@@ -6,10 +6,13 @@
 #include "worker.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 #include <uv.h>
@@ -17,6 +20,7 @@
 #include "wire.h"
 
 #define WORDS_MAX 65536u
+#define SUPERVISOR "FATUNE_SUPERVISOR"
 #define TERM_WAIT_MS 500
 #define KILL_WAIT_MS 10000
 #define DRAIN_READS 4096 /* of 4 KiB, after the end: what escaped its process group may print for ever */
@@ -37,7 +41,8 @@ struct worker {
     struct worker_loop *loop;
     struct worker *next;
     uv_process_t process;
-    uv_pipe_t pipe[3]; /* its stdout, its stderr, the wire */
+    uv_pipe_t pipe[3]; /* its stdout, its stderr, the wire; of a program that speaks lines, the third is its stdin */
+    bool lines;
     uv_timer_t timer;
     int open; /* handles not yet closed */
     bool ended, hung, stopping;
@@ -147,6 +152,12 @@ void worker_pump(struct worker_loop *l, double wait_s)
     }
 }
 
+/* The pipe on which its messages arrive. */
+static int inbox(const struct worker *w)
+{
+    return w->lines ? 0 : 2;
+}
+
 /* ---- the end of a request ---- */
 
 static void finish(struct worker *w, enum worker_outcome outcome, const json_t *reply)
@@ -186,12 +197,21 @@ static void climb(struct worker *w)
     uv_timer_start(&w->timer, on_timer, w->ladder == LADDER_TERM ? TERM_WAIT_MS : KILL_WAIT_MS, 0);
 }
 
-/* Words go into JSON and onto terminals: what is no printable ASCII becomes '?'. */
+/* Words go into JSON and onto terminals: what is no printable ASCII becomes '?'. A program's last words matter (a traceback ends with its
+ * cause), a worker's first (a compiler begins with it). */
 static void keep_words(struct worker *w, const char *text, size_t n)
 {
     char clean[256];
 
     w->printed += n;
+    if (w->lines && n > WORDS_MAX / 2) {
+        text += n - WORDS_MAX / 2;
+        n = WORDS_MAX / 2;
+    }
+    if (w->lines && w->words.n + n > WORDS_MAX) {
+        memmove(w->words.p, w->words.p + w->words.n - WORDS_MAX / 2, WORDS_MAX / 2);
+        w->words.n = WORDS_MAX / 2;
+    }
     while (n > 0 && w->words.n < WORDS_MAX) {
         size_t some = n < sizeof clean ? n : sizeof clean;
         if (some > WORDS_MAX - w->words.n) some = WORDS_MAX - w->words.n;
@@ -210,20 +230,35 @@ static void arm(struct worker *w)
     uv_timer_start(&w->timer, on_timer, (uint64_t)(w->deadline_s * 1000), 0);
 }
 
+/* After a line that nobody asked for, nobody knows which request the next one answers. */
+static int unasked(struct worker *w, const json_t *j)
+{
+    char text[160];
+
+    snprintf(text, sizeof text, "%sit spoke unasked: `%.100s`", w->words.n ? "\n" : "",
+             json_string_value(json_object_get(j, "line")));
+    keep_words(w, text, strlen(text));
+    return -1;
+}
+
 /* Handles every whole message that has arrived; -1: garbage. */
 static int take_messages(struct worker *w)
 {
     struct err e = {0};
+    int rc = 0;
 
-    for (;;) {
+    while (rc == 0) {
         json_t *j;
-        if (wire_next(&w->in, &j, &e) != 0) {
+        if ((w->lines ? wire_next_line : wire_next)(&w->in, &j, &e) != 0) {
+            if (w->words.n) keep_words(w, "\n", 1);
             keep_words(w, e.text, strlen(e.text));
             return -1;
         }
         if (!j) return 0;
         if (w->ladder != LADDER_NONE) {
             /* too late: it is being killed, and its end will be the answer */
+        } else if (w->lines && !w->done && !w->stopping) {
+            rc = unasked(w, j);
         } else if (json_is_true(json_object_get(j, "done"))) {
             finish(w, WORKER_REPLY, j);
         } else if (w->done) {
@@ -232,6 +267,7 @@ static int take_messages(struct worker *w)
         }
         json_decref(j);
     }
+    return rc;
 }
 
 /* Takes what is left in the pipes: its last words, and maybe its answer. */
@@ -243,7 +279,7 @@ static void drain(struct worker *w)
         ssize_t n;
         if (uv_fileno((uv_handle_t *)&w->pipe[i], &fd) != 0) continue;
         for (int k = 0; k < DRAIN_READS && (n = read(fd, chunk, sizeof chunk)) > 0; k++) {
-            if (i == 2)
+            if (i == inbox(w))
                 wire_feed(&w->in, chunk, (size_t)n);
             else
                 keep_words(w, chunk, (size_t)n);
@@ -254,6 +290,7 @@ static void drain(struct worker *w)
 static void on_end(uv_process_t *p, int64_t status, int signal_number)
 {
     struct worker *w = p->data;
+    const char *who = w->lines ? "it" : "worker";
     char text[96];
 
     w->ended = true;
@@ -261,10 +298,10 @@ static void on_end(uv_process_t *p, int64_t status, int signal_number)
     drain(w);
     if (w->ladder == LADDER_NONE) take_messages(w);
     if (signal_number)
-        snprintf(text, sizeof text, "%sworker ended by signal %d (%s)", w->words.n ? "\n" : "", signal_number,
+        snprintf(text, sizeof text, "%s%s ended by signal %d (%s)", w->words.n ? "\n" : "", who, signal_number,
                  strsignal(signal_number));
     else
-        snprintf(text, sizeof text, "%sworker ended with exit code %d", w->words.n ? "\n" : "", (int)status);
+        snprintf(text, sizeof text, "%s%s ended with exit code %d", w->words.n ? "\n" : "", who, (int)status);
     buf_puts(&w->words, text);
     uv_timer_stop(&w->timer);
     finish(w, w->hung ? WORKER_HUNG : WORKER_DIED, NULL);
@@ -340,79 +377,136 @@ static void close_all(struct worker *w)
         uv_close((uv_handle_t *)&w->pipe[i], on_close);
 }
 
-/* environ and, in front, where the caches are; NULL when out of memory. Strings but the first three are environ's own. */
-static char **child_environment(const char *cache, struct buf own[3])
+/* environ with own[0..n-1] ("NAME=value") in front, in place of what it has under those names. NULL when out of memory; the strings stay
+ * their owners'. */
+static char **child_environment(const char *const *own, size_t n)
 {
-    static const char *const names[3] = {"POCL_CACHE_DIR=", "FATUNE_CACHE=", "FATUNE_SUPERVISOR="};
     extern char **environ;
-    size_t n = 0;
+    size_t all = 0, kept = 0;
     char **env;
 
-    while (environ[n])
-        n++;
-    env = calloc(n + 4, sizeof *env);
+    while (environ[all])
+        all++;
+    env = calloc(all + n + 1, sizeof *env);
     if (!env) return NULL;
-    if (cache) {
-        buf_printf(&own[0], "%s%s/pocl", names[0], cache);
-        buf_printf(&own[1], "%s%s", names[1], cache);
-    }
-    buf_printf(&own[2], "%s%ld", names[2], (long)getpid());
-    n = 0;
-    for (int i = 0; i < 3; i++) {
-        if (own[i].failed) {
-            free(env);
-            return NULL;
-        }
-        if (own[i].n > 0) env[n++] = own[i].p;
-    }
-    for (size_t i = 0; environ[i]; i++) {
+    for (size_t i = 0; i < n; i++)
+        env[kept++] = (char *)(uintptr_t)own[i];
+    for (size_t i = 0; i < all; i++) {
         bool ours = false;
-        for (int k = 0; k < 3; k++)
-            ours = ours || (own[k].n > 0 && strncmp(environ[i], names[k], strlen(names[k])) == 0);
-        if (!ours) env[n++] = environ[i];
+        for (size_t k = 0; k < n; k++)
+            ours = ours || strncmp(environ[i], own[k], strcspn(own[k], "=") + 1) == 0;
+        if (!ours) env[kept++] = environ[i];
     }
     return env;
 }
 
-int worker_spawn(struct worker_loop *l, const char *cache, struct worker **out, struct err *e)
+/* Takes env (its array). out: set on success. */
+static int spawn(struct worker_loop *l, char **args, const char *folder, char **env, bool lines, struct worker **out,
+                 struct err *e)
 {
     struct worker *w = calloc(1, sizeof *w);
-    char *args[] = {l->exe, (char[]){"--worker"}, NULL};
     uv_stdio_container_t io[4] = {{.flags = UV_IGNORE}};
-    uv_process_options_t options = {
-        .exit_cb = on_end, .file = l->exe, .args = args, .stdio = io, .stdio_count = 4, .flags = UV_PROCESS_DETACHED};
-    struct buf own[3] = {{0}, {0}, {0}};
+    uv_process_options_t options = {.exit_cb = on_end,
+                                    .file = l->exe,
+                                    .args = args,
+                                    .env = env,
+                                    .cwd = folder,
+                                    .stdio = io,
+                                    .stdio_count = lines ? 3 : 4,
+                                    .flags = UV_PROCESS_DETACHED};
     int rc;
 
-    if (!w || !(options.env = child_environment(cache, own))) {
+    if (!w || !env) {
         free(w);
+        free(env);
         return err_nomem(e);
     }
     w->loop = l;
+    w->lines = lines;
     w->open = 5;
     w->process.data = w->timer.data = w;
     uv_timer_init(&l->uv, &w->timer);
     for (int i = 0; i < 3; i++) {
+        uv_stdio_container_t *c = &io[lines && i == 2 ? 0 : i + 1];
         uv_pipe_init(&l->uv, &w->pipe[i], 0);
         w->pipe[i].data = w;
-        io[i + 1].flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE | (i == 2 ? UV_READABLE_PIPE : 0);
-        io[i + 1].data.stream = (uv_stream_t *)&w->pipe[i];
+        c->flags = UV_CREATE_PIPE | (i < 2 ? UV_WRITABLE_PIPE : lines ? UV_READABLE_PIPE : UV_READABLE_PIPE | UV_WRITABLE_PIPE);
+        c->data.stream = (uv_stream_t *)&w->pipe[i];
     }
     w->next = l->first;
     l->first = w;
     rc = uv_spawn(&l->uv, &w->process, &options);
-    free(options.env);
-    for (int i = 0; i < 3; i++)
-        buf_free(&own[i]);
+    free(env);
     if (rc != 0) {
         close_all(w);
-        return err_set(e, ERR_SYSTEM, "cannot start a worker process: %s", uv_strerror(rc));
+        return err_set(e, ERR_SYSTEM, "cannot start %s: %s", lines ? args[2] : "a worker process", uv_strerror(rc));
     }
-    uv_read_start((uv_stream_t *)&w->pipe[0], on_alloc, on_output);
-    uv_read_start((uv_stream_t *)&w->pipe[1], on_alloc, on_output);
-    uv_read_start((uv_stream_t *)&w->pipe[2], on_alloc, on_message);
+    for (int i = 0; i < (lines ? 2 : 3); i++)
+        uv_read_start((uv_stream_t *)&w->pipe[i], on_alloc, i == inbox(w) ? on_message : on_output);
     *out = w;
     return 0;
+}
+
+int worker_spawn(struct worker_loop *l, const char *cache, struct worker **out, struct err *e)
+{
+    char *args[] = {l->exe, (char[]){"--worker"}, NULL};
+    struct buf pocl = {0}, own = {0}, supervisor = {0};
+    const char *env[3];
+    size_t n = 0;
+    int rc;
+
+    if (cache) {
+        buf_printf(&pocl, "POCL_CACHE_DIR=%s/pocl", cache);
+        buf_printf(&own, "FATUNE_CACHE=%s", cache);
+        env[n++] = buf_text(&pocl);
+        env[n++] = buf_text(&own);
+    }
+    buf_printf(&supervisor, SUPERVISOR "=%ld", (long)getpid());
+    env[n++] = buf_text(&supervisor);
+    rc = pocl.failed || own.failed || supervisor.failed
+             ? err_nomem(e)
+             : spawn(l, args, NULL, child_environment(env, n), false, out, e);
+    buf_free(&pocl);
+    buf_free(&own);
+    buf_free(&supervisor);
+    return rc;
+}
+
+int worker_spawn_program(struct worker_loop *l, const struct worker_program *p, struct worker **out, struct err *e)
+{
+    const char *env[WORKER_ENV_MAX + 1];
+    char supervisor[64];
+    size_t n = 0, nargs = 0;
+    char **args;
+    int rc;
+
+    snprintf(supervisor, sizeof supervisor, SUPERVISOR "=%ld", (long)getpid());
+    env[n++] = supervisor;
+    for (size_t i = 0; p->env && p->env[i] && n < sizeof env / sizeof *env; i++)
+        env[n++] = p->env[i];
+    while (p->args[nargs])
+        nargs++;
+    args = calloc(nargs + 3, sizeof *args);
+    if (!args) return err_nomem(e);
+    args[0] = l->exe;
+    args[1] = (char[]){"--program"};
+    memcpy(args + 2, p->args, nargs * sizeof *args);
+    rc = spawn(l, args, p->folder, child_environment(env, n), true, out, e);
+    free(args);
+    return rc;
+}
+
+int worker_exec(char *const *args)
+{
+    const char *supervisor = getenv(SUPERVISOR);
+    struct rlimit core = {0, 0};
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (supervisor && getppid() != strtol(supervisor, NULL, 10)) return 127; /* it died before the line above */
+    setrlimit(RLIMIT_CORE, &core);
+    execvp(args[0], args);
+    dprintf(STDERR_FILENO, "cannot start %s: %s", args[0], strerror(errno));
+    return 127;
 }
 
 static void on_shutdown(uv_shutdown_t *r, int status)
@@ -479,18 +573,37 @@ static void on_written(uv_write_t *r, int status)
     free(x);
 }
 
+/* The bytes of a message to w. */
+static int encode(const struct worker *w, struct buf *out, const json_t *message, struct err *e)
+{
+    if (!w->lines) return wire_encode(out, message, e);
+    buf_puts(out, json_string_value(json_object_get(message, "line")));
+    buf_puts(out, "\n");
+    return buf_check(out, e);
+}
+
+/* Takes x. A failed write leaves the deadline to end it, or the exit that caused it. */
+static void post(struct worker *w, struct write *x)
+{
+    uv_buf_t b = uv_buf_init(x->frame.p, (unsigned)x->frame.n);
+
+    x->req.data = x;
+    if (uv_write(&x->req, (uv_stream_t *)&w->pipe[2], &b, 1, on_written) == 0) return;
+    buf_free(&x->frame);
+    free(x);
+}
+
 int worker_request_take(struct worker *w, json_t *request, double deadline_s, worker_done *done, void *ctx,
                         struct err *e)
 {
     struct write *x = calloc(1, sizeof *x);
-    uv_buf_t b;
     int rc;
 
     if (!request || !x) {
         rc = err_nomem(e);
         goto out;
     }
-    TRY(wire_encode(&x->frame, request, e));
+    TRY(encode(w, &x->frame, request, e));
     w->done = done;
     w->ctx = ctx;
     w->deadline_s = deadline_s;
@@ -499,15 +612,32 @@ int worker_request_take(struct worker *w, json_t *request, double deadline_s, wo
         goto out;
     }
     arm(w);
-    x->req.data = x;
-    b = uv_buf_init(x->frame.p, (unsigned)x->frame.n);
-    if (uv_write(&x->req, (uv_stream_t *)&w->pipe[2], &b, 1, on_written) == 0) x = NULL;
-    /* A failed write leaves the deadline to end it, or the exit that caused it. */
+    post(w, x);
+    x = NULL;
 out:
     if (x) buf_free(&x->frame);
     free(x);
     json_decref(request);
     return rc;
+}
+
+void worker_listen(struct worker *w, void (*progress)(void *ctx, const json_t *message), void *ctx)
+{
+    w->progress = progress;
+    w->progress_ctx = ctx;
+}
+
+void worker_tell_take(struct worker *w, json_t *message)
+{
+    struct write *x = calloc(1, sizeof *x);
+
+    if (x && message && worker_alive(w) && encode(w, &x->frame, message, NULL) == 0) {
+        post(w, x);
+    } else if (x) {
+        buf_free(&x->frame);
+        free(x);
+    }
+    json_decref(message);
 }
 
 struct call {
@@ -532,8 +662,7 @@ enum worker_outcome worker_call_take(struct worker *w, json_t *request, double d
     struct call c = {0};
 
     *reply = NULL;
-    w->progress = progress;
-    w->progress_ctx = ctx;
+    worker_listen(w, progress, ctx);
     if (worker_request_take(w, request, deadline_s, on_call_done, &c, NULL) != 0) return WORKER_DIED;
     while (!c.done)
         turn(w->loop, UV_RUN_ONCE);

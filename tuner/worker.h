@@ -35,6 +35,17 @@ enum worker_outcome {
 
 /* cache: folder of binaries; the worker's compilers keep their own caches under it. NULL: for questions that need none. */
 int worker_spawn(struct worker_loop *l, const char *cache, struct worker **out, struct err *e);
+/* A program that fatune does not own, in the same care. It speaks lines (wire.h): requests and replies are {"line": text} on its standard
+ * input and output, its standard error is its words, of which the last are kept. A line that nobody asked for is garbage. */
+struct worker_program {
+    char *const *args;      /* NULL-terminated; args[0] without a slash is looked for in PATH */
+    const char *folder;     /* working directory, NULL: ours */
+    const char *const *env; /* "NAME=value" over the environment, NULL-terminated; at most WORKER_ENV_MAX */
+};
+#define WORKER_ENV_MAX 4
+int worker_spawn_program(struct worker_loop *l, const struct worker_program *p, struct worker **out, struct err *e);
+/* The child's side of it: dies with its supervisor, then becomes the program. Returns an exit code when that fails. */
+int worker_exec(char *const *args);
 /* Ends it politely, then by force. Frees it; NULL is allowed. Waits for the end, but inside a callback of the loop, where the end is
  * taken care of later; an unanswered request is then answered later too. */
 void worker_stop(struct worker *w);
@@ -42,7 +53,7 @@ bool worker_alive(const struct worker *w);
 bool worker_busy(const struct worker *w);
 /* How it ended and its last output, for logs; borrowed. */
 const char *worker_words(struct worker *w);
-/* Bytes it has printed; more than the cap (64 KiB) is counted, not kept. */
+/* Bytes it has printed; more than the cap (64 KiB) is counted, not kept. Of a program the last are kept, of a worker the first. */
 size_t worker_printed(const struct worker *w);
 
 /* done is called once, from worker_pump: reply is borrowed, NULL unless WORKER_REPLY. */
@@ -50,7 +61,11 @@ typedef void worker_done(void *ctx, struct worker *w, enum worker_outcome outcom
 /* Takes the reference to request. */
 int worker_request_take(struct worker *w, json_t *request, double deadline_s, worker_done *done, void *ctx,
                         struct err *e);
-/* The same, waiting: the loop goes on turning, so other workers' answers are handled meanwhile. progress (may be NULL) sees each
+/* progress sees each progress message until the request in flight is answered. */
+void worker_listen(struct worker *w, void (*progress)(void *ctx, const json_t *message), void *ctx);
+/* A message that has no answer. Takes the reference. */
+void worker_tell_take(struct worker *w, json_t *message);
+/* As worker_request_take, waiting: the loop goes on turning, so other workers' answers are handled meanwhile. progress (may be NULL) sees each
  * progress message. *reply: new reference or NULL. */
 enum worker_outcome worker_call_take(struct worker *w, json_t *request, double deadline_s,
                                      void (*progress)(void *ctx, const json_t *message), void *ctx, json_t **reply);

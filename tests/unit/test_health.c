@@ -6,8 +6,12 @@
 
 #include <cmocka.h>
 
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "buf.h"
 #include "health.h"
@@ -54,6 +58,44 @@ static void no_monitor(void **state)
     health_close(NULL);
 }
 
+/* Of the processes on a device, those that our supervisor started are no strangers, however deep. */
+static void family(void **state)
+{
+    char supervisor[32];
+    int ends[2];
+    long grandchild = 0;
+    pid_t child;
+    (void)state;
+    unsetenv("FATUNE_SUPERVISOR");
+    assert_true(health_is_ours((long)getpid()));
+    assert_false(health_is_ours((long)getppid()));
+    assert_false(health_is_ours(1));
+    assert_false(health_is_ours(0));
+    assert_int_equal(pipe(ends), 0);
+    child = fork();
+    if (child == 0) { /* a child that tells the number of its own child, which stays */
+        pid_t own = fork();
+        if (own != 0) _exit(write(ends[1], &own, sizeof own) == (ssize_t)sizeof own && waitpid(own, NULL, 0) == own ? 0 : 1);
+        pause();
+        _exit(0);
+    }
+    assert_true(child > 0);
+    pid_t own;
+    assert_int_equal(read(ends[0], &own, sizeof own), (ssize_t)sizeof own);
+    grandchild = (long)own;
+    assert_false(health_is_ours(grandchild)); /* without a supervisor only ourselves */
+    snprintf(supervisor, sizeof supervisor, "%ld", (long)getpid());
+    setenv("FATUNE_SUPERVISOR", supervisor, 1);
+    assert_true(health_is_ours((long)child));
+    assert_true(health_is_ours(grandchild));
+    assert_false(health_is_ours((long)getppid()));
+    unsetenv("FATUNE_SUPERVISOR");
+    kill(own, SIGKILL);
+    waitpid(child, NULL, 0);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void host_cpu(void **state)
 {
     struct target t = {.index = 0, .is_host_cpu = true, .driver = "opencl"};
@@ -90,7 +132,7 @@ static void reading_as_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_monitor),
+        cmocka_unit_test(no_monitor), cmocka_unit_test(family),
         cmocka_unit_test(host_cpu),
         cmocka_unit_test(reading_as_json),
     };

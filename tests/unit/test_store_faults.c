@@ -207,7 +207,7 @@ static void test_newer_schema_is_refused_unchanged(void **state)
 {
     struct world *w = *state;
     fill(w);
-    assert_int_equal(sqlite3_exec(w->s->db, "PRAGMA user_version=2", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(w->s->db, "PRAGMA user_version=99", NULL, NULL, NULL), SQLITE_OK);
     store_close(w->s);
     w->s = NULL;
     refused(w, "newer fatune");
@@ -301,19 +301,63 @@ static void test_migration_backs_up_and_is_one_transaction(void **state)
     static const char *const bad[] = {"ALTER TABLE run ADD COLUMN more TEXT;", "CREATE TABLE nonsense("};
     char copy[120];
     fill(w);
-    snprintf(copy, sizeof copy, "%s.bak-v1", w->path);
-    assert_int_equal(store_migrate(w->s, 1, bad, 2, &w->e), -1);
+    snprintf(copy, sizeof copy, "%s.bak-v%d", w->path, STORE_SCHEMA);
+    assert_int_equal(store_migrate(w->s, STORE_SCHEMA, bad, 2, &w->e), -1);
     assert_int_equal(w->e.code, ERR_STORE);
     forget(w);
-    assert_int_equal(count(w, "PRAGMA user_version"), 1);
+    assert_int_equal(count(w, "PRAGMA user_version"), STORE_SCHEMA);
     assert_int_equal(count(w, "SELECT count(*) FROM pragma_table_info('run') WHERE name = 'more'"), 0);
-    GOOD(store_migrate(w->s, 1, good, 1, &w->e));
-    assert_int_equal(count(w, "PRAGMA user_version"), 2);
+    GOOD(store_migrate(w->s, STORE_SCHEMA, good, 1, &w->e));
+    assert_int_equal(count(w, "PRAGMA user_version"), STORE_SCHEMA + 1);
     assert_int_equal(count(w, "SELECT count(*) FROM pragma_table_info('run') WHERE name = 'extra'"), 1);
     store_close(w->s);
     w->s = NULL;
     GOOD(store_open(&w->s, copy, STORE_READ, &w->e));
     assert_int_equal(count(w, "SELECT count(*) FROM candidate"), 3);
+}
+
+/* A store of schema 1 as it was: read as it is, migrated by a writer with all that is in it. */
+static void test_schema_1(void **state)
+{
+    static const char old[] =
+        "DROP TRIGGER verdict_on_candidates; PRAGMA writable_schema=ON;"
+        "UPDATE sqlite_schema SET sql = replace(sql, ',''contestant''', '') WHERE name = 'trial';"
+        "PRAGMA writable_schema=RESET; PRAGMA user_version=1;";
+    static const char put[] = "INSERT INTO trial(kind, a, b, settings, created) VALUES('contestant', 1, 2, '{}', 'now')";
+    struct world *w = *state;
+    struct store *s = NULL;
+    const double samples[] = {1, 2, 2, 1};
+    const struct store_quad quad = {.quad = {.letter = {1, 2, 2, 1}}, .samples = samples, .nsamples = 4};
+    json_t *settings = object("m", "1");
+    struct trial kept;
+    int64_t trial;
+    char copy[120];
+    fill(w);
+    GOOD(store_trial_begin(w->s, w->run, "ab", w->a, w->b, settings, &trial, &w->e));
+    json_decref(settings);
+    GOOD(store_session_put(w->s, trial, 0, 7, &quad, 1, NULL, &w->e));
+    assert_int_equal(sqlite3_exec(w->s->db, old, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(w->s->db, put, NULL, NULL, NULL), SQLITE_CONSTRAINT_CHECK);
+    store_close(w->s);
+    w->s = NULL;
+    GOOD(store_open(&s, w->path, STORE_READ, &w->e));
+    store_close(s);
+    GOOD(store_open(&w->s, w->path, STORE_WRITE, &w->e));
+    assert_int_equal(count(w, "PRAGMA user_version"), STORE_SCHEMA);
+    GOOD(store_trial_get(w->s, trial, &kept, NULL, &w->e));
+    assert_int_equal(kept.n, 1);
+    trial_free(&kept);
+    assert_int_equal(count(w, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
+    assert_int_equal(sqlite3_exec(w->s->db, put, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(count(w, "SELECT count(*) FROM trial"), 2);
+    /* and no verdict may cite such a trial */
+    assert_int_equal(sqlite3_exec(w->s->db,
+                                  "INSERT INTO verdict(trial, candidate, outcome, body, created)"
+                                  " SELECT max(id), 1, 'PROMOTE', '{}', 'now' FROM trial",
+                                  NULL, NULL, NULL),
+                     SQLITE_CONSTRAINT_TRIGGER);
+    snprintf(copy, sizeof copy, "%s.bak-v1", w->path);
+    assert_int_equal(access(copy, F_OK), 0);
 }
 
 /* ---- permissions, disk full, I/O errors ---- */
@@ -746,6 +790,7 @@ int main(void)
                                        T(test_damage_is_refused_and_a_snapshot_named),
                                        T(test_snapshots_are_pruned),
                                        T(test_migration_backs_up_and_is_one_transaction),
+                                       T(test_schema_1),
                                        T(test_read_only_folder),
                                        T(test_write_error),
                                        T(test_full_disk_leaves_no_half_promotion),

@@ -46,7 +46,8 @@ worker    3  wire
 target    3  * wire worker
 serve     3  * wire target
 farm      3  * wire worker
-tune      3  * wire worker target farm
+contestant 3 * wire worker target
+tune      3  * wire worker target farm contestant
 paths     0
 report    4  store verdict stats space cand tmpl tune
 command   4  *
