@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "contestant.h"
 #include "paths.h"
 #include "store.h"
 #include "target.h"
@@ -194,6 +195,37 @@ static void visit_load(struct report *r, bool cpu_only)
     row(r, !(cpu_only && load[0] > 0.5 * (double)cores), "host", text);
 }
 
+/* Those that lie where names are looked for, all asked at once: each imports its packages, and touches no device. */
+static void visit_contestants(struct report *r, const char *extra)
+{
+    struct contestant_program *list = NULL;
+    struct contestant **c = NULL;
+    struct worker_loop *l = NULL;
+    struct paths dirs;
+    struct err e = {0};
+    char text[1024];
+    int n = 0;
+
+    paths_contestants(&dirs, NULL, extra);
+    if (contestant_list(&list, &n, &dirs, &e) == 0 && n > 0 && worker_loop_open(&l, &e) == 0)
+        c = calloc((size_t)n, sizeof(struct contestant *));
+    for (int i = 0; i < n && c; i++)
+        contestant_open(&c[i], l, &list[i], NULL, NULL, &e);
+    for (int i = 0; i < n && c && c[i]; i++) {
+        bool ready = contestant_wait(c[i]);
+        snprintf(text, sizeof text, "%s: %s", list[i].name, ready ? contestant_version(c[i]) : contestant_why(c[i]));
+        row(r, ready || strncmp(contestant_why(c[i]), "missing", 7) == 0, "contestant", text);
+    }
+    if (e.code != ERR_OK) row(r, false, "contestant", e.text);
+    for (int i = 0; i < n; i++) {
+        if (c) contestant_close(c[i]);
+        contestant_program_free(&list[i]);
+    }
+    free(c);
+    free(list);
+    worker_loop_close(l);
+}
+
 static int exec_doctor(const struct command *self, int argc, char **argv)
 {
     struct target *list = calloc(TARGET_MAX, sizeof *list);
@@ -201,10 +233,11 @@ static int exec_doctor(const struct command *self, int argc, char **argv)
     struct err e = {0};
     struct buf note = {0};
     struct report r = {0};
-    const char *store = NULL;
+    const char *store = NULL, *contestants = NULL;
     bool json = false, cpu_only = true;
     int n, rc;
     const struct command_option options[] = {
+        {"contestants", OPTION_TEXT, &contestants, "DIR", "look for contestants here too"},
         {"store", OPTION_TEXT, &store, "FILE", "the store (default: FATUNE_STORE, else results/fatune.db)"},
         {"json", OPTION_FLAG, &json, NULL, "print as JSON (docs/JSON.md)"},
         {NULL, OPTION_FLAG, NULL, NULL, NULL}};
@@ -233,6 +266,7 @@ static int exec_doctor(const struct command *self, int argc, char **argv)
     visit_mps(&r);
     visit_store(&r, paths_store(store));
     visit_load(&r, cpu_only);
+    visit_contestants(&r, contestants);
     rc = r.problems ? err_exit_code(ERR_DEVICE) : 0;
     if (json)
         command_print_json(json_pack("{s:i,s:o}", "problems", r.problems, "rows", r.rows));
@@ -246,6 +280,8 @@ static int exec_doctor(const struct command *self, int argc, char **argv)
 
 const struct command cmd_doctor = {
     "doctor", "", "what is missing, and how to get it",
-    "Opens every device with its canary kernel, looks at the store, the disk and the host, and says what to do about\n"
-    "what is wrong. Exit code 4 when something stands in the way.",
+    "Opens every device with its canary kernel, looks at the store, the disk and the host, asks every contestant for "
+    "its "
+    "hello, and says what to do about\n"
+    "what is wrong. Exit code 4 when something stands in the way; a contestant whose package is missing does not.",
     exec_doctor};

@@ -29,6 +29,8 @@ static int exec(const struct command *self, int argc, char **argv)
         {"no-promote", OPTION_FLAG, &o.no_promote, NULL, "confirm and report, but leave the champion as it is"},
         {"fresh", OPTION_FLAG, &o.fresh, NULL, "begin anew instead of resuming or reusing evaluations"},
         {"templates", OPTION_TEXT, &o.templates, "DIR", "look for templates here too"},
+        {"contestants", OPTION_TEXT, &o.contestants, "DIR", "look for contestants here too"},
+        {"no-contestants", OPTION_FLAG, &o.no_contestants, NULL, "leave out the contestants of the space"},
         {"store", OPTION_TEXT, &o.store, "FILE", "the store (default: FATUNE_STORE, else results/fatune.db)"},
         {"json", OPTION_FLAG, &json, NULL, "print the result as JSON (docs/JSON.md)"},
         {"quiet", OPTION_FLAG, &quiet, NULL, "no progress"},
@@ -65,5 +67,7 @@ const struct command cmd_run = {
     "confirms\n"
     "them in fresh processes against the standing champion (the template's default configuration where there is none). "
     "An\n"
-    "interrupted run goes on where it stopped; a finished one is confirmed again without compiling.",
+    "interrupted run goes on where it stopped; a finished one is confirmed again without compiling. At the end the "
+    "champion "
+    "meets the space's contestants (docs/CONTESTANTS.md), whose times decide nothing.",
     exec};

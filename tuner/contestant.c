@@ -10,6 +10,7 @@
 
 #include "target.h"
 
+#define DEADLINE_S 120.0
 #define PUMP_S 1.0
 #define LAST_LINES 3
 
@@ -156,7 +157,8 @@ static bool send(struct contestant *c, const char *line, worker_done *done)
     c->answered = false;
     if (strchr(line, '\n') || !j) {
         json_decref(j);
-        return leave(c, "`%s` cannot be said in a line of UTF-8: keep the store in a folder with another name", c->request);
+        return leave(c, "`%s` cannot be said in a line of UTF-8: keep the store in a folder with another name",
+                     c->request);
     }
     if (worker_request_take(c->w, j, c->deadline_s, done, c, NULL) != 0) return leave(c, "out of memory");
     worker_listen(c->w, on_progress, c);
@@ -189,8 +191,8 @@ bool contestant_problem(struct contestant *c, const struct problem *p, const str
     snprintf(line, sizeof line,
              "problem batch=%d heads=%d kv_heads=%d seq_q=%d seq_kv=%d head_dim=%d dtype=%s mask=%s scale=%.9g sets=%d "
              "device=%s",
-             p->batch, p->heads, p->kv_heads, p->seq_q, p->seq_kv, p->head_dim, dtype_name(p->dtype), mask_name(p->mask),
-             p->scale, sets, *t->uuid ? t->uuid : device);
+             p->batch, p->heads, p->kv_heads, p->seq_q, p->seq_kv, p->head_dim, dtype_name(p->dtype),
+             mask_name(p->mask), p->scale, sets, *t->uuid ? t->uuid : device);
     answer = ask(c, "problem", line);
     if (answer && strncmp(answer, "unfit", 5) == 0 && (text = expect(c, answer, "unfit")))
         return leave(c, "unfit: %.400s", text);
@@ -224,7 +226,8 @@ bool contestant_sample(struct contestant *c, int k, double *us)
     text = expect(c, answer, "time");
     if (!text) return false;
     *us = strtod(text, &end);
-    if (end != text && !*end && isfinite(*us) && *us > 0 && strspn(text, "0123456789.eE+-") == strlen(text)) return true;
+    if (end != text && !*end && isfinite(*us) && *us > 0 && strspn(text, "0123456789.eE+-") == strlen(text))
+        return true;
     return leave(c, "it answered `%.100s` to `%s`, which is no time", answer, c->request);
 }
 
@@ -264,8 +267,16 @@ bool contestant_wait(struct contestant *c)
     return c->state == CONTESTANT_READY;
 }
 
+double contestant_deadline(void)
+{
+    const char *text = getenv("FATUNE_DEADLINE_S");
+    double s = text ? strtod(text, NULL) : 0;
+
+    return s > 0 ? s : DEADLINE_S;
+}
+
 int contestant_open(struct contestant **out, struct worker_loop *l, const struct contestant_program *p,
-                    const struct target *t, double deadline_s, const struct contestant_hooks *hooks, struct err *e)
+                    const struct target *t, const struct contestant_hooks *hooks, struct err *e)
 {
     struct contestant *c = calloc(1, sizeof *c);
     char visible[80] = "";
@@ -273,7 +284,7 @@ int contestant_open(struct contestant **out, struct worker_loop *l, const struct
     const struct worker_program program = {p->args, p->folder, env};
 
     if (!c) return err_nomem(e);
-    *c = (struct contestant){.loop = l, .deadline_s = deadline_s};
+    *c = (struct contestant){.loop = l, .deadline_s = contestant_deadline()};
     snprintf(c->name, sizeof c->name, "%s", p->name);
     if (t && strcmp(t->driver, "cuda") == 0 && *t->uuid) {
         snprintf(visible, sizeof visible, "CUDA_VISIBLE_DEVICES=%s", t->uuid);

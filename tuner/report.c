@@ -103,6 +103,51 @@ void report_dead(struct buf *out, const json_t *dead)
     }
 }
 
+void report_contestant(struct buf *out, const json_t *c)
+{
+    buf_printf(out, "      %s%s%s\n", text(c, "version"), *text(c, "choice") ? "; " : "", text(c, "choice"));
+    if (*text(c, "wrong")) buf_printf(out, "      wrong: %s\n", text(c, "wrong"));
+    if (strcmp(text(json_object_get(c, "verdict"), "outcome"), "INVALID") == 0) {
+        const json_t *first = json_array_get(json_object_get(json_object_get(c, "verdict"), "clauses"), 0);
+        buf_printf(out, "      not a valid trial: %s\n", text(first, "why"));
+    }
+    if (json_is_true(json_object_get(c, "boxed"))) buf_puts(out, "      trial cut to fit the time\n");
+}
+
+static void contestant(struct buf *out, const json_t *c)
+{
+    const json_t *v = json_object_get(c, "verdict");
+
+    if (*text(c, "left_out")) {
+        buf_printf(out, "  %-16s left out: %s\n", text(c, "name"), text(c, "left_out"));
+        return;
+    }
+    buf_printf(out, "  %-16s %9.3f %9.3f  %.4f ", text(c, "name"), number(v, "median_a_us"), number(v, "median_b_us"),
+               number(v, "ratio"));
+    interval(out, v, "ratio_boot_t", "");
+    buf_printf(out, "  %s%s\n", text(c, "relation"), *text(c, "wrong") ? ", but the contestant is WRONG" : "");
+    report_contestant(out, c);
+}
+
+static void contestants(struct buf *out, const json_t *s)
+{
+    const json_t *list = json_object_get(s, "contestants"), *champion = json_object_get(s, "champion");
+    const char *arm = text(json_object_get(champion, "facts"), "text");
+
+    if (json_array_size(list) == 0) return;
+    if (strcmp(arm, text(s, "arm")) == 0)
+        buf_printf(
+            out,
+            "\ncontestants against champion %s (us, medians; time ratio champion / contestant, 95%% bootstrap-t)\n",
+            text(champion, "name"));
+    else
+        buf_printf(out, "\ncontestants against %s (us, medians; time ratio fatune / contestant, 95%% bootstrap-t)\n",
+                   text(s, "arm"));
+    buf_printf(out, "  %-16s %9s %9s  %-25s  fatune is\n", "", "they", "fatune", "ratio");
+    for (size_t i = 0; i < json_array_size(list); i++)
+        contestant(out, json_array_get(list, i));
+}
+
 void report_run(struct buf *out, const json_t *s)
 {
     const json_t *champion = json_object_get(s, "champion"), *trials = json_object_get(s, "trials");
@@ -125,6 +170,7 @@ void report_run(struct buf *out, const json_t *s)
     } else {
         buf_puts(out, "\nno champion stands\n");
     }
+    contestants(out, s);
     buf_printf(out, "%.1f s in all; compiling %.1f s summed over workers, screening on the device %.1f s\n",
                number(seconds, "elapsed"), number(seconds, "compile_summed"), number(seconds, "check_and_measure"));
 }
@@ -141,7 +187,7 @@ void report_progress_open(struct report_progress *r, FILE *to)
     if (r->live && ioctl(fileno(to), TIOCGWINSZ, &w) == 0 && w.ws_col > 20) r->width = w.ws_col - 1;
 }
 
-static const char *const phase_names[] = {"prepare", "search", "race", "check", "confirm"};
+static const char *const phase_names[] = {"prepare", "search", "race", "check", "confirm", "contest"};
 
 static void line(const struct tune_progress *p, struct buf *out)
 {
@@ -165,6 +211,10 @@ static void line(const struct tune_progress *p, struct buf *out)
             first = 0;
         }
         buf_puts(out, ")");
+    }
+    if (p->phase == TUNE_CONTEST && p->doing && *p->doing) {
+        buf_printf(out, ", %s", p->doing);
+        return;
     }
     if (p->best_us > 0) buf_printf(out, ", best %.2f us %s", p->best_us, p->best);
 }

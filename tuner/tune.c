@@ -14,9 +14,10 @@
 
 static json_t *run_settings(const struct tune *t)
 {
-    return json_pack("{s:I,s:s,s:i,s:f,s:I,s:o}", "confirms_run", (json_int_t)t->confirms, "strategy",
+    return json_pack("{s:I,s:s,s:i,s:f,s:I,s:o,s:o}", "confirms_run", (json_int_t)t->confirms, "strategy",
                      t->o->strategy ? t->o->strategy : t->space.search.strategy, "evaluations", t->evaluations,
-                     "minutes", t->minutes, "seed", (json_int_t)t->seed, "target", target_to_json(&t->target));
+                     "minutes", t->minutes, "seed", (json_int_t)t->seed, "target", target_to_json(&t->target),
+                     "contestants", tune_contestants_json(t));
 }
 
 static int begin(struct tune *t, const char *key, int64_t space, int64_t environment, struct err *e)
@@ -32,6 +33,20 @@ static int begin(struct tune *t, const char *key, int64_t space, int64_t environ
 out:
     json_decref(settings);
     return rc;
+}
+
+/* A name that is taken is better refused before the search than after it. A run that was cut off behind its decision has taken it itself. */
+static int name_is_free(struct tune *t, bool found, struct err *e)
+{
+    struct store_version v = {0};
+    bool known, taken;
+
+    if (!t->o->as || t->o->no_promote) return 0;
+    if (store_version_find(t->store, t->track, t->o->as, &v, &known, e) != 0) return -1;
+    taken = known && strcmp(v.name, t->o->as) == 0;
+    if (found && !t->o->fresh && strcmp(t->run.state, "confirm") == 0 && v.run == t->run.id) taken = false;
+    if (known) store_version_free(&v);
+    return taken ? err_set(e, ERR_USAGE, "a version is called %s already; choose another name for --as", t->o->as) : 0;
 }
 
 /* Finds the run to go on with, or begins one. A finished run with this key is confirmed again: the new run takes over its evaluations and
@@ -53,9 +68,10 @@ static int open_run(struct tune *t, struct err *e)
     }
     digest_strings(key, "run 1", t->space.digest, templates, t->track, t->environment_digest, t->strategy, numbers,
                    NULL);
+    TRY(store_run_find(t->store, key, &t->run, &found, e));
+    TRY(name_is_free(t, found, e));
     TRY(store_environment(t->store, t->environment_digest, t->environment, &environment, e));
     TRY(store_space(t->store, t->space.digest, t->space.name, t->space.text, problem, &space, e));
-    TRY(store_run_find(t->store, key, &t->run, &found, e));
     if (found && !t->o->fresh && strcmp(t->run.state, "done") == 0) {
         t->confirms = t->run.id;
         TRY(begin(t, key, space, environment, e));
@@ -210,7 +226,8 @@ static json_t *standings_json(const struct tune *t)
     return list;
 }
 
-int tune_to_confirm(struct tune *t, struct err *e)
+/* What a restart needs to go on: behind the race, and when winner is given, behind the decision. */
+static int keep_state(struct tune *t, const struct tune_item *winner, struct err *e)
 {
     json_t *summary = json_pack("{s:o}", "standings", standings_json(t));
     int rc;
@@ -218,9 +235,16 @@ int tune_to_confirm(struct tune *t, struct err *e)
     if (!summary) return err_nomem(e);
     if (t->standing) json_object_set_new(summary, "standing", json_integer(t->standing->seq));
     if (t->confirms) json_object_set_new(summary, "confirms_run", json_integer(t->confirms));
+    if (winner) json_object_set_new(summary, "winner", json_integer(winner->seq));
+    if (winner) json_object_set(summary, "trials", t->trials);
     rc = store_run_state(t->store, t->run.id, "confirm", 0, summary, e);
     json_decref(summary);
     return rc;
+}
+
+int tune_to_confirm(struct tune *t, struct err *e)
+{
+    return keep_state(t, NULL, e);
 }
 
 static json_t *champion_json(struct tune *t, struct err *e)
@@ -291,6 +315,7 @@ out:
 static json_t *summary(struct tune *t, struct err *e)
 {
     json_t *champion = champion_json(t, e), *dead = champion ? dead_json(t, e) : NULL;
+    struct buf arm = {0};
     json_t *out;
     char problem[128], device[32];
 
@@ -310,8 +335,19 @@ static json_t *summary(struct tune *t, struct err *e)
         err_nomem(e);
         return NULL;
     }
-    if (t->standing) json_object_set_new(out, "standing", json_integer(t->standing->seq));
+    if (t->decided) { /* as it was then: the winner may stand now */
+        json_object_set(out, "standings", json_object_get(t->decided, "standings"));
+        json_object_set(out, "standing", json_object_get(t->decided, "standing"));
+    } else if (t->standing) {
+        json_object_set_new(out, "standing", json_integer(t->standing->seq));
+    }
     if (t->confirms) json_object_set_new(out, "confirms_run", json_integer(t->confirms));
+    if (t->winner) {
+        cand_text(t->domain, &t->winner->cand, &arm);
+        json_object_set_new(out, "arm", json_string(buf_text(&arm)));
+        buf_free(&arm);
+    }
+    json_object_set(out, "contestants", t->meetings);
     json_object_set_new(out, "seconds",
                         json_pack("{s:f,s:f,s:f,s:f}", "elapsed", tune_elapsed(t), "compile_summed",
                                   farm_seconds(t->farm), "check_and_measure", t->measure_s, "device_idle",
@@ -352,6 +388,8 @@ static int search_and_race(struct tune *t, struct err *e)
         t->confirms = json_integer_value(json_object_get(t->run.summary, "confirms_run"));
         if (usable) return 0;
         t->confirms = 0;
+        json_decref(t->run.summary); /* and what was decided on these standings */
+        t->run.summary = NULL;
     }
     if (tune_search(t, e) != 0 && (!t->outdated || begin_again(t, e) != 0 || tune_search(t, e) != 0)) return -1;
     if (store_run_state(t->store, t->run.id, "race", 0, NULL, e) != 0) return -1;
@@ -404,6 +442,22 @@ static int take_over(struct tune *t, bool *usable, struct err *e)
     return tune_to_confirm(t, e);
 }
 
+/* A run that was cut off behind its decision goes on there. */
+static bool recall_decision(struct tune *t)
+{
+    const json_t *winner = json_object_get(t->run.summary, "winner"),
+                 *trials = json_object_get(t->run.summary, "trials");
+
+    if (strcmp(t->run.state, "confirm") != 0 || !json_is_integer(winner)) return false;
+    for (int i = 0; i < t->nitems; i++)
+        if (t->items[i]->seq == (int)json_integer_value(winner)) t->winner = t->items[i];
+    if (!t->winner) return false;
+    t->decided = json_incref(t->run.summary);
+    json_array_extend(t->trials, (json_t *)(uintptr_t)trials);
+    tune_report(t, "the decision of this run is written: it goes on behind it");
+    return true;
+}
+
 static int stages(struct tune *t, struct err *e)
 {
     bool usable = false;
@@ -417,20 +471,9 @@ static int stages(struct tune *t, struct err *e)
             t->confirms = 0;
     }
     if (!usable && search_and_race(t, e) != 0) return -1;
-    return tune_confirm(t, e);
-}
-
-/* A name that is taken is better refused before the search than after it. */
-static int name_is_free(struct tune *t, struct err *e)
-{
-    struct store_version v = {0};
-    bool found, taken;
-
-    if (!t->o->as || t->o->no_promote) return 0;
-    if (store_version_find(t->store, t->track, t->o->as, &v, &found, e) != 0) return -1;
-    taken = found && strcmp(v.name, t->o->as) == 0;
-    if (found) store_version_free(&v);
-    return taken ? err_set(e, ERR_USAGE, "a version is called %s already; choose another name for --as", t->o->as) : 0;
+    if (tune_contestants_settle(t, e) != 0) return -1; /* what they import would disturb the sessions */
+    if (!recall_decision(t) && (tune_confirm(t, e) != 0 || keep_state(t, t->winner, e) != 0)) return -1;
+    return tune_contest(t, e);
 }
 
 int tune_run(const struct tune_options *o, json_t **out, struct err *e)
@@ -442,9 +485,10 @@ int tune_run(const struct tune_options *o, json_t **out, struct err *e)
     *out = NULL;
     if (!t) return err_nomem(e);
     TRY(tune_open(t, o, true, e));
-    TRY(name_is_free(t, e));
+    TRY(tune_contestants_find(t, e));
     TRY(open_run(t, e));
     begun = true;
+    if (!t->target.is_host_cpu) TRY(tune_contestants_start(t, e));
     TRY(stages(t, e));
     *out = summary(t, e);
     rc = *out ? store_run_state(t->store, t->run.id, "done", worker_now() - t->started, *out, e) : -1;

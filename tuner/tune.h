@@ -14,7 +14,7 @@
 #include "err.h"
 #include "fate.h"
 
-enum tune_phase { TUNE_PREPARE, TUNE_SEARCH, TUNE_RACE, TUNE_CHECK, TUNE_CONFIRM };
+enum tune_phase { TUNE_PREPARE, TUNE_SEARCH, TUNE_RACE, TUNE_CHECK, TUNE_CONFIRM, TUNE_CONTEST };
 
 struct tune_progress {
     enum tune_phase phase;
@@ -23,6 +23,7 @@ struct tune_progress {
     double elapsed_s, left_s; /* left_s < 0: unknown */
     double best_us;           /* 0: none yet; a search score, not a result */
     const char *best;         /* the candidate's text, "" */
+    const char *doing;        /* what a contestant says it does, "" */
     int compiling;            /* jobs not yet done */
     int fates[FATE_N];
     int aliases, known;
@@ -41,6 +42,8 @@ struct tune_options {
     int jobs;       /* 0: one a core */
     const char *as; /* name of the version that may be crowned, NULL: next v<N> */
     bool no_promote, fresh;
+    const char *contestants; /* extra folder of contestants, or NULL */
+    bool no_contestants;     /* the space's are not met */
     void (*progress)(void *ctx, const struct tune_progress *p);
     void *ctx;
 };
@@ -54,7 +57,8 @@ int tune_eval(const struct tune_options *o, const char *tmpl, const char *set, b
               struct err *e);
 
 /* `fatune compare A B`: fresh sessions of two versions of one track, interleaved; stored as a trial, no promotion. a, b: version names
- * or digest prefixes, or "champion". *out: verdict_to_json and both versions. stored: from the records instead. */
+ * or digest prefixes, or "champion"; one of them may be a contestant. *out: verdict_to_json, the relation of b to a, and both. stored:
+ * from the records instead. */
 int tune_compare(const struct tune_options *o, const char *track, const char *a, const char *b, bool stored,
                  json_t **out, struct err *e);
 

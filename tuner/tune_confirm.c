@@ -7,9 +7,6 @@
 
 #include "tune_private.h"
 
-#define RESAMPLES 9999
-#define LEAST_SESSIONS 8
-
 struct finalist {
     struct tune_item *item;
     struct trial trial;
@@ -125,8 +122,8 @@ static int decide(struct tune *t, struct confirm *c, struct err *e)
                                 .hedges_g = t->space.promote.hedges_g,
                                 .alpha = t->space.promote.alpha / (c->n > 0 ? c->n : 1),
                                 .target_us = t->space.promote.target_us,
-                                .min_sessions = LEAST_SESSIONS,
-                                .resamples = RESAMPLES,
+                                .min_sessions = TUNE_LEAST_SESSIONS,
+                                .resamples = TUNE_RESAMPLES,
                                 .control_required = true};
     struct rng rng;
 
@@ -231,9 +228,10 @@ static bool is_default(struct tune *t, const struct tune_item *i)
 
 static int conclude(struct tune *t, const struct confirm *c, struct err *e)
 {
-    int best = t->o->no_promote ? -1 : best_promotion(c), last = best;
+    int fastest = best_promotion(c), best = t->o->no_promote ? -1 : fastest, last = best;
     char name[64] = "";
 
+    t->winner = fastest >= 0 && (best >= 0 || !t->has_champion) ? c->f[fastest].item : t->standing;
     if (last < 0 && c->n > 0) last = 0; /* a default is crowned on the first finalist's verdict */
     for (int i = 0; i < c->n; i++)
         if (i != last && write_decision(t, c, &c->f[i], NULL, NULL, "", name, e) != 0) return -1;

@@ -35,6 +35,7 @@ static void send(struct tune *t)
     t->progress.elapsed_s = tune_elapsed(t);
     t->progress.compiling = t->farm ? farm_pending(t->farm) : 0;
     t->progress.best = t->best_text;
+    t->progress.doing = t->doing_text;
     t->o->progress(t->o->ctx, &t->progress);
 }
 
@@ -182,7 +183,8 @@ int tune_open_space(struct tune *t, const struct tune_options *o, struct space *
     TRY(start_workers(t, e));
     TRY(prepare_reference(t, e));
     t->trials = json_array();
-    if (!t->trials) rc = err_nomem(e);
+    t->meetings = json_array();
+    if (!t->trials || !t->meetings) rc = err_nomem(e);
 out:
     return rc;
 }
@@ -202,6 +204,7 @@ out:
 
 void tune_close(struct tune *t)
 {
+    tune_contestants_close(t);
     worker_stop(t->device);
     farm_close(t->farm);
     worker_loop_close(t->loop);
@@ -218,5 +221,7 @@ void tune_close(struct tune *t)
     space_free(&t->space);
     json_decref(t->environment);
     json_decref(t->trials);
+    json_decref(t->meetings);
+    json_decref(t->decided);
     *t = (struct tune){0};
 }

@@ -3,6 +3,7 @@
 #define TUNE_PRIVATE_H
 
 #include "cand.h"
+#include "contestant.h"
 #include "farm.h"
 #include "paths.h"
 #include "rng.h"
@@ -14,6 +15,8 @@
 #define TUNE_LAG 32 /* proposals in flight; fixed, so that proposals do not depend on the number of cores */
 #define TUNE_FINALISTS 3
 #define TUNE_RACE_KEEP 8
+#define TUNE_LEAST_SESSIONS 8
+#define TUNE_RESAMPLES 9999
 
 /* One proposal of the run. */
 struct tune_item {
@@ -71,7 +74,14 @@ struct tune {
     int64_t confirms;                            /* the finished run that is confirmed again, 0: none */
     struct tune_item *standings[TUNE_RACE_KEEP]; /* race's best, standing arm left out */
     int nstandings;
-    json_t *trials; /* of the summary */
+    json_t *trials;           /* of the summary */
+    struct tune_item *winner; /* who stands after the decision: it meets the contestants */
+    struct contestant_program *programs;
+    struct contestant **contestants; /* NULL: not started, or met already */
+    int ncontestants;
+    json_t *meetings; /* of the summary */
+    json_t *decided;  /* the summary of this run as its decision left it, when it goes on behind that */
+    char doing_text[256];
     struct tune_progress progress;
     char best_text[512];
     double check_s, measure_s, device_idle_s;
@@ -124,9 +134,60 @@ int tune_prove(struct tune *t, struct tune_item *i, bool *passed, struct err *e)
 /* tune_trial.c */
 struct tune_plan tune_plan_trial(const struct tune *t, const struct tune_item *a, const struct tune_item *b,
                                  double box_s);
+struct tune_plan tune_plan_samples(const struct tune *t, double sample_us, double box_s);
+double tune_sample_us(const struct tune_item *i); /* what one sample lasts */
+
+/* The quads of one session as they arrive. */
+struct tune_session {
+    struct tune *t;
+    struct store_quad *quads;
+    int n, max, m;
+    int others; /* readings that saw a stranger on the device */
+    bool nomem;
+    bool over; /* the session failed, and so would the next */
+};
+/* samples: 4 x m in the order measured, malloc'ed, taken. before, after: health readings, borrowed, may be NULL. */
+void tune_quad_take(struct tune_session *s, bool baab, double *samples, const json_t *before, const json_t *after);
+
+/* What a trial is between, and how one session of it is made. */
+struct tune_pairing {
+    const char *kind;   /* as in the store */
+    int64_t row[2];     /* candidates a, b */
+    int k[2];           /* launches a sample; a trial that goes on sets them to what they were */
+    json_t *contestant; /* what the settings say of it, NULL: none; borrowed */
+    /* *ok false: this try gave no session; why says so. *record: kept with the session, new reference. -1: the machine. */
+    int (*session)(void *ctx, const struct tune_plan *p, uint64_t seed, struct tune_session *s, bool *ok, char why[256],
+                   json_t **record, struct err *e);
+    void *ctx;
+};
+int tune_trial_of(struct tune *t, struct tune_pairing *pair, const struct tune_plan *plan, struct trial *out,
+                  int64_t *trial_id, struct err *e);
 /* Sessions of a against b (aa: b is a second copy of a), going on with an unfinished trial of the run. *trial_id: its row. */
 int tune_trial(struct tune *t, const char *kind, struct tune_item *a, struct tune_item *b, const struct tune_plan *plan,
                struct trial *out, int64_t *trial_id, struct err *e);
+/* tune_contest.c */
+struct tune_meeting {
+    struct trial trial;
+    int64_t id;
+    json_t *facts; /* of the contestant: name, version, choice, wrong (text or null), k */
+};
+/* Item i, which is ready, against c, whose arm is `side` (0: a). When c is out afterwards, the meeting is empty. */
+int tune_meet(struct tune *t, struct tune_item *i, struct contestant *c, int side, double box_s,
+              struct tune_meeting *out, struct err *e);
+void tune_meeting_free(struct tune_meeting *m);
+int tune_meeting_verdict(const struct tune *t, const struct tune_meeting *m, struct verdict *out, struct err *e);
+int tune_contestant_open(struct tune *t, const struct contestant_program *p, struct contestant **out, struct err *e);
+/* Those of the space: their programs, */
+int tune_contestants_find(struct tune *t, struct err *e);
+/* their start, which does not wait, */
+int tune_contestants_start(struct tune *t, struct err *e);
+/* their hellos, */
+int tune_contestants_settle(struct tune *t, struct err *e);
+/* their trials against the winner, */
+int tune_contest(struct tune *t, struct err *e);
+void tune_contestants_close(struct tune *t);
+/* and the commands of those whose name alone does not lead to them. New reference. */
+json_t *tune_contestants_json(const struct tune *t);
 /* Facts of a version: resources, launch, source digest, tensor instructions. New reference. */
 json_t *tune_facts(struct tune *t, struct tune_item *i);
 

@@ -10,7 +10,6 @@
 #include "stats.h"
 #include "tune_private.h"
 
-#define LEAST_SESSIONS 8
 #define FULL_QUADS 20
 #define LEAST_QUADS 4
 #define FULL_M 5
@@ -24,12 +23,10 @@ static double session_s(double sample_s, int quads, int m, double warm_s)
     return START_S + warm_s + 4.0 * (quads + 1) * m * (sample_s * 1.3);
 }
 
-struct tune_plan tune_plan_trial(const struct tune *t, const struct tune_item *a, const struct tune_item *b,
-                                 double box_s)
+struct tune_plan tune_plan_samples(const struct tune *t, double sample_us, double box_s)
 {
     struct tune_plan p = {t->space.promote.sessions, FULL_QUADS, FULL_M, WARM_S, false};
-    double mean_us = (a->us * (a->k > 0 ? a->k : 1) + b->us * (b->k > 0 ? b->k : 1)) / 2;
-    double sample_s = fmax(mean_us, BENCH_MIN_BATCH_US) * 1e-6;
+    double sample_s = fmax(sample_us, BENCH_MIN_BATCH_US) * 1e-6;
 
     /* First fewer samples a letter, then fewer quads, last fewer sessions: the session is the unit that decides. */
     if (sample_s > 0.01) p.warm_s = 4 * sample_s;
@@ -37,22 +34,26 @@ struct tune_plan tune_plan_trial(const struct tune *t, const struct tune_item *a
         p.m -= 2;
     while (p.quads > LEAST_QUADS && p.sessions * session_s(sample_s, p.quads, p.m, p.warm_s) > box_s)
         p.quads--;
-    while (p.sessions > LEAST_SESSIONS && p.sessions * session_s(sample_s, p.quads, p.m, p.warm_s) > box_s)
+    while (p.sessions > TUNE_LEAST_SESSIONS && p.sessions * session_s(sample_s, p.quads, p.m, p.warm_s) > box_s)
         p.sessions--;
     p.boxed = p.m < FULL_M || p.quads < FULL_QUADS || p.sessions < t->space.promote.sessions;
     return p;
 }
 
+double tune_sample_us(const struct tune_item *i)
+{
+    return i->us * (i->k > 0 ? i->k : 1);
+}
+
+struct tune_plan tune_plan_trial(const struct tune *t, const struct tune_item *a, const struct tune_item *b,
+                                 double box_s)
+{
+    return tune_plan_samples(t, (tune_sample_us(a) + tune_sample_us(b)) / 2, box_s);
+}
+
 /* ---- one session ---- */
 
-struct session {
-    struct tune *t;
-    struct store_quad *quads;
-    int n, max, m, others;
-    bool nomem;
-};
-
-static void session_clear(struct session *s)
+static void session_clear(struct tune_session *s)
 {
     for (int i = 0; i < s->n; i++) {
         free((void *)(uintptr_t)s->quads[i].samples);
@@ -61,34 +62,45 @@ static void session_clear(struct session *s)
     s->n = s->others = 0;
 }
 
-static double reading(const json_t *message, const char *when, const char *what)
+static double reading(const json_t *health, const char *what)
 {
-    const json_t *x = json_object_get(json_object_get(message, when), what);
+    const json_t *x = json_object_get(health, what);
 
     return json_is_number(x) ? json_number_value(x) : -1;
 }
 
 /* A change of the throttle reasons inside the quad, or a step of the clock, spoils the comparison within it. */
-static void judge_health(struct session *s, struct store_quad *q, const json_t *message)
+static void judge_health(struct tune_session *s, struct store_quad *q, const json_t *before, const json_t *after)
 {
-    double before = reading(message, "before", "sm_mhz"), after = reading(message, "after", "sm_mhz");
-    double tb = reading(message, "before", "throttle"), ta = reading(message, "after", "throttle");
+    double cb = reading(before, "sm_mhz"), ca = reading(after, "sm_mhz");
+    double tb = reading(before, "throttle"), ta = reading(after, "throttle");
 
-    if (before > 0 && after > 0) {
-        q->quad.sm_mhz = (before + after) / 2;
-        if (fabs(before - after) > CLOCK_STEP * q->quad.sm_mhz) q->quad.discarded = true;
+    if (cb > 0 && ca > 0) {
+        q->quad.sm_mhz = (cb + ca) / 2;
+        if (fabs(cb - ca) > CLOCK_STEP * q->quad.sm_mhz) q->quad.discarded = true;
     }
     if (tb >= 0 && ta >= 0 && (((int64_t)tb ^ (int64_t)ta) & HEALTH_THROTTLE_BITS)) q->quad.discarded = true;
-    if (reading(message, "before", "other_processes") > 0 || reading(message, "after", "other_processes") > 0)
-        s->others++;
+    if (reading(before, "other_processes") > 0 || reading(after, "other_processes") > 0) s->others++;
+}
+
+void tune_quad_take(struct tune_session *s, bool baab, double *samples, const json_t *before, const json_t *after)
+{
+    struct store_quad *q = &s->quads[s->n];
+
+    *q = (struct store_quad){.samples = samples, .nsamples = 4 * s->m};
+    q->quad.baab = baab;
+    for (int i = 0; i < 4; i++)
+        if (stats_median(samples + i * s->m, s->m, &q->quad.letter[i]) != STATS_OK) q->quad.discarded = true;
+    judge_health(s, q, before, after);
+    q->health = json_pack("{s:O?,s:O?}", "before", before, "after", after);
+    s->n++;
 }
 
 static void on_quad(void *ctx, const json_t *message)
 {
-    struct session *s = ctx;
+    struct tune_session *s = ctx;
     const json_t *list = json_object_get(message, "samples");
     int number = (int)json_integer_value(json_object_get(message, "quad"));
-    struct store_quad *q;
     double *samples;
 
     tune_tick(s->t);
@@ -98,32 +110,31 @@ static void on_quad(void *ctx, const json_t *message)
         s->nomem = true;
         return;
     }
-    q = &s->quads[s->n];
-    *q = (struct store_quad){.samples = samples, .nsamples = 4 * s->m};
-    q->quad.baab = json_is_true(json_object_get(message, "baab"));
     for (int i = 0; i < 4 * s->m; i++)
         samples[i] = json_number_value(json_array_get(list, (size_t)i));
-    for (int i = 0; i < 4; i++)
-        if (stats_median(samples + i * s->m, s->m, &q->quad.letter[i]) != STATS_OK) q->quad.discarded = true;
-    judge_health(s, q, message);
-    q->health = json_pack("{s:O?,s:O?}", "before", json_object_get(message, "before"), "after",
-                          json_object_get(message, "after"));
-    s->n++;
+    tune_quad_take(s, json_is_true(json_object_get(message, "baab")), samples, json_object_get(message, "before"),
+                   json_object_get(message, "after"));
 }
 
-static json_t *session_request(struct tune *t, const struct tune_item *a, const struct tune_item *b, bool copy,
-                               const struct tune_plan *plan, uint64_t seed)
+/* Two of fatune's own kernels. */
+struct own {
+    struct tune *t;
+    struct tune_item *a, *b;
+    bool copy; /* one binary in both arms: two modules of it */
+};
+
+static json_t *session_request(const struct own *o, const struct tune_plan *plan, uint64_t seed)
 {
-    return json_pack("{s:s,s:o,s:o,s:o,s:i,s:i,s:f,s:I}", "op", "session", "bench", tune_bench_json(t, seed), "a",
-                     tune_kernel_json(a, 0), "b", tune_kernel_json(b, copy ? 1 : 0), "quads", plan->quads, "m", plan->m,
-                     "warm_s", plan->warm_s, "seed", (json_int_t)(seed >> 1));
+    return json_pack("{s:s,s:o,s:o,s:o,s:i,s:i,s:f,s:I}", "op", "session", "bench", tune_bench_json(o->t, seed), "a",
+                     tune_kernel_json(o->a, 0), "b", tune_kernel_json(o->b, o->copy ? 1 : 0), "quads", plan->quads, "m",
+                     plan->m, "warm_s", plan->warm_s, "seed", (json_int_t)(seed >> 1));
 }
 
-/* *ok false: this try gave no session; *why (256 bytes) says so. */
-static int one_session(struct tune *t, const struct tune_item *a, const struct tune_item *b, bool copy,
-                       const struct tune_plan *plan, uint64_t seed, struct session *s, bool *ok, char why[256],
-                       json_t **reply, struct err *e)
+static int own_session(void *ctx, const struct tune_plan *plan, uint64_t seed, struct tune_session *s, bool *ok,
+                       char why[256], json_t **reply, struct err *e)
 {
+    const struct own *o = ctx;
+    struct tune *t = o->t;
     enum worker_outcome outcome;
     const json_t *same;
     const char *fate;
@@ -131,7 +142,7 @@ static int one_session(struct tune *t, const struct tune_item *a, const struct t
     *ok = false;
     *reply = NULL;
     if (tune_device_fresh(t, e) != 0) return -1;
-    outcome = worker_call_take(t->device, session_request(t, a, b, copy, plan, seed), t->deadline_s, on_quad, s, reply);
+    outcome = worker_call_take(t->device, session_request(o, plan, seed), t->deadline_s, on_quad, s, reply);
     if (outcome == WORKER_UNKILLABLE)
         return err_set(e, ERR_DEVICE, "a worker on %s could not be killed: the device is lost", t->target.name);
     if (outcome != WORKER_REPLY) {
@@ -160,7 +171,7 @@ static int one_session(struct tune *t, const struct tune_item *a, const struct t
 
 /* ---- the trial ---- */
 
-static int add_session(struct trial *out, const struct session *s, struct err *e)
+static int add_session(struct trial *out, const struct tune_session *s, struct err *e)
 {
     struct trial_session *p = realloc(out->sessions, (size_t)(out->n + 1) * sizeof *p);
 
@@ -175,17 +186,21 @@ static int add_session(struct trial *out, const struct session *s, struct err *e
     return 0;
 }
 
-static json_t *settings(const struct tune *t, const struct tune_item *a, const struct tune_item *b,
-                        const struct tune_plan *p)
+static json_t *settings(const struct tune *t, const struct tune_pairing *pair, const struct tune_plan *p)
 {
-    return json_pack("{s:i,s:i,s:i,s:f,s:b,s:i,s:i,s:s}", "sessions", p->sessions, "quads", p->quads, "m", p->m,
-                     "warm_s", p->warm_s, "boxed", (int)p->boxed, "k_a", a->k, "k_b", b->k, "cache",
-                     t->space.measure.cold ? "cold" : "warm");
+    json_t *j = json_pack("{s:i,s:i,s:i,s:f,s:b,s:i,s:i,s:s}", "sessions", p->sessions, "quads", p->quads, "m", p->m,
+                          "warm_s", p->warm_s, "boxed", (int)p->boxed, "k_a", pair->k[0], "k_b", pair->k[1], "cache",
+                          t->space.measure.cold ? "cold" : "warm");
+
+    if (pair->contestant) json_object_set(j, "contestant", pair->contestant);
+    return j;
 }
 
 /* The plan of an unfinished trial, which a restart must keep. */
-static void adopt_plan(struct tune_plan *p, const json_t *s)
+static void adopt_plan(struct tune_plan *p, struct tune_pairing *pair, const json_t *s)
 {
+    pair->k[0] = (int)json_integer_value(json_object_get(s, "k_a"));
+    pair->k[1] = (int)json_integer_value(json_object_get(s, "k_b"));
     p->sessions = (int)json_integer_value(json_object_get(s, "sessions"));
     p->quads = (int)json_integer_value(json_object_get(s, "quads"));
     p->m = (int)json_integer_value(json_object_get(s, "m"));
@@ -201,11 +216,10 @@ static void spoil(struct trial *out, int readings, json_t *record)
     json_object_set_new(record, "invalid", json_string(out->reason));
 }
 
-static int sessions(struct tune *t, struct tune_item *a, struct tune_item *b, const struct tune_plan *p, int64_t id,
+static int sessions(struct tune *t, const struct tune_pairing *pair, const struct tune_plan *p, int64_t id,
                     struct trial *out, struct err *e)
 {
-    struct session s = {.t = t, .m = p->m, .max = p->quads};
-    bool copy = strcmp(a->job.key, b->job.key) == 0; /* one binary in both arms: two modules of it */
+    struct tune_session s = {.t = t, .m = p->m, .max = p->quads};
     int failures = 0, rc = 0;
     struct rng rng;
     char purpose[64], why[256] = "";
@@ -216,20 +230,21 @@ static int sessions(struct tune *t, struct tune_item *a, struct tune_item *b, co
     while (out->n < p->sessions && failures < 2) {
         json_t *reply = NULL;
         uint64_t seed = 0;
-        bool ok;
+        bool ok = false;
         TRY(tune_interrupted(t, e));
         rng_init(&rng, t->seed, purpose);
         for (int i = 0; i <= out->n; i++)
             seed = rng_u64(&rng);
-        rc = one_session(t, a, b, copy, p, seed, &s, &ok, why, &reply, e);
+        rc = pair->session(pair->ctx, p, seed, &s, &ok, why, &reply, e);
         if (rc == 0 && ok) {
             if (s.others > 0) spoil(out, s.others, reply);
             rc = store_session_put(t->store, id, out->n, seed, s.quads, s.n, reply, e);
             if (rc == 0) rc = add_session(out, &s, e);
             t->progress.done++;
         } else if (rc == 0) {
-            failures++;
-            tune_report(t, "a session gave nothing (%s)%s", why, failures < 2 ? "; once more" : "");
+            failures += s.over ? 2 : 1;
+            if (!s.over || !worker_interrupted(t->loop))
+                tune_report(t, "a session gave nothing (%s)%s", why, failures < 2 ? "; once more" : "");
         }
         session_clear(&s);
         json_decref(reply);
@@ -237,6 +252,7 @@ static int sessions(struct tune *t, struct tune_item *a, struct tune_item *b, co
         tune_tick(t);
     }
     if (failures >= 2) {
+        TRY(tune_interrupted(t, e));
         out->invalid = true;
         snprintf(out->reason, sizeof out->reason, "%s", why);
     }
@@ -246,8 +262,8 @@ out:
     return rc;
 }
 
-int tune_trial(struct tune *t, const char *kind, struct tune_item *a, struct tune_item *b, const struct tune_plan *plan,
-               struct trial *out, int64_t *trial_id, struct err *e)
+int tune_trial_of(struct tune *t, struct tune_pairing *pair, const struct tune_plan *plan, struct trial *out,
+                  int64_t *trial_id, struct err *e)
 {
     struct tune_plan p = *plan;
     json_t *kept = NULL, *fresh = NULL;
@@ -255,21 +271,31 @@ int tune_trial(struct tune *t, const char *kind, struct tune_item *a, struct tun
     int rc;
 
     *out = (struct trial){0};
-    TRY(store_trial_find(t->store, t->run.id, kind, a->row, b->row, trial_id, &kept, out, &found, e));
+    TRY(store_trial_find(t->store, t->run.id, pair->kind, pair->row[0], pair->row[1], trial_id, &kept, out, &found, e));
     if (found) {
-        adopt_plan(&p, kept);
+        adopt_plan(&p, pair, kept);
         if (out->n > 0) tune_report(t, "going on with a trial: %d of %d sessions are kept", out->n, p.sessions);
     } else {
-        fresh = settings(t, a, b, &p);
-        TRY(store_trial_begin(t->store, t->run.id, kind, a->row, b->row, fresh, trial_id, e));
+        fresh = settings(t, pair, &p);
+        TRY(store_trial_begin(t->store, t->run.id, pair->kind, pair->row[0], pair->row[1], fresh, trial_id, e));
     }
     out->m = p.m;
     out->boxed = p.boxed;
     t->progress.done = out->n;
     t->progress.total = p.sessions;
-    rc = sessions(t, a, b, &p, *trial_id, out, e);
+    rc = sessions(t, pair, &p, *trial_id, out, e);
 out:
     json_decref(kept);
     json_decref(fresh);
     return rc;
+}
+
+int tune_trial(struct tune *t, const char *kind, struct tune_item *a, struct tune_item *b, const struct tune_plan *plan,
+               struct trial *out, int64_t *trial_id, struct err *e)
+{
+    struct own own = {t, a, b, strcmp(a->job.key, b->job.key) == 0};
+    struct tune_pairing pair = {
+        .kind = kind, .row = {a->row, b->row}, .k = {a->k, b->k}, .session = own_session, .ctx = &own};
+
+    return tune_trial_of(t, &pair, plan, out, trial_id, e);
 }

@@ -712,6 +712,22 @@ out:
     return rc;
 }
 
+enum verdict_relation verdict_relation(const struct verdict *v)
+{
+    struct verdict_interval i = v->ratio_boot_t;
+
+    if (!isfinite(i.low) || !isfinite(i.high)) return VERDICT_UNSURE;
+    if (i.low > 0.995 && i.high < 1.005) return VERDICT_SAME;
+    return i.high < 1 ? VERDICT_FASTER : i.low > 1 ? VERDICT_SLOWER : VERDICT_UNSURE;
+}
+
+const char *verdict_relation_name(enum verdict_relation r)
+{
+    static const char *const names[] = {"same", "faster", "slower", "undecided"};
+
+    return names[r];
+}
+
 const char *verdict_name(enum verdict_outcome o)
 {
     static const char *const name[] = {"PROMOTE", "KEEP", "UNDECIDED", "INVALID"};

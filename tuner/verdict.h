@@ -114,6 +114,10 @@ struct verdict {
 int verdict_decide(struct verdict *out, const struct verdict_rule *rule, const struct trial *ab, const struct trial *aa,
                    const struct rng *rng, struct err *e);
 const char *verdict_name(enum verdict_outcome o);
+/* B to A by the 95% bootstrap-t interval of the ratio: SAME when it lies within half a percent of 1, UNDECIDED when it holds 1 and more. */
+enum verdict_relation { VERDICT_SAME, VERDICT_FASTER, VERDICT_SLOWER, VERDICT_UNSURE };
+enum verdict_relation verdict_relation(const struct verdict *v);
+const char *verdict_relation_name(enum verdict_relation r); /* same, faster, slower, undecided */
 const char *verdict_clause_name(enum verdict_clause c);
 /* Every number; what is not finite is null. New reference, NULL when out of memory. */
 json_t *verdict_to_json(const struct verdict *v);

@@ -78,16 +78,12 @@ static json_t *line_message(const struct buf *in, size_t n)
     static const char progress[] = "progress";
     const size_t word = sizeof progress - 1;
     char *text = malloc(n + 1);
-    json_t *line, *j;
+    json_t *j;
 
     if (!text) return NULL;
     for (size_t i = 0; i < n; i++)
-        text[i] = (unsigned char)in->p[i] < ' ' || in->p[i] == 127 ? '?' : in->p[i];
-    line = json_stringn(text, n);
-    for (size_t i = 0; i < n && !line; i++)
-        if ((unsigned char)text[i] > 127) text[i] = '?';
-    if (!line) line = json_stringn(text, n);
-    j = json_pack("{s:o}", "line", line);
+        text[i] = in->p[i] >= ' ' && in->p[i] <= '~' ? in->p[i] : '?';
+    j = json_pack("{s:o}", "line", json_stringn(text, n));
     if (j && (n < word || memcmp(text, progress, word) != 0 || (n > word && text[word] != ' ')))
         json_object_set_new(j, "done", json_true());
     free(text);

@@ -27,8 +27,8 @@ struct wire_decoder {
 void wire_feed(struct wire_decoder *d, const void *bytes, size_t n);
 /* *out is NULL when no whole message is there yet; -1: garbage (ERR_SYSTEM). New reference. */
 int wire_next(struct wire_decoder *d, json_t **out, struct err *e);
-/* The next line as {"line": text}, with "done" true unless its first word is `progress`. What is no text (control characters, bytes that
- * are no UTF-8) is replaced by '?'. A line that is too long is garbage. */
+/* The next line as {"line": text}, with "done" true unless its first word is `progress`. What is no
+ * printable ASCII becomes '?': it goes into JSON and onto terminals. A line that is too long is garbage. */
 int wire_next_line(struct wire_decoder *d, json_t **out, struct err *e);
 void wire_decoder_free(struct wire_decoder *d);
 
