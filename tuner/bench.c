@@ -457,7 +457,8 @@ bool bench_steady(const double recent[BENCH_STEADY_SAMPLES])
     memcpy(sorted, recent, sizeof sorted);
     qsort(sorted, BENCH_STEADY_SAMPLES, sizeof *sorted, ascending);
     median = 0.5 * (sorted[BENCH_STEADY_SAMPLES / 2 - 1] + sorted[BENCH_STEADY_SAMPLES / 2]);
-    return sorted[0] >= (1 - STEADY_SPREAD) * median && sorted[BENCH_STEADY_SAMPLES - 1] <= (1 + STEADY_SPREAD) * median;
+    return sorted[0] >= (1 - STEADY_SPREAD) * median &&
+           sorted[BENCH_STEADY_SAMPLES - 1] <= (1 + STEADY_SPREAD) * median;
 }
 
 enum device_class bench_warm_up(struct bench_arm *a, double limit_s, bool *steady, struct err *e)

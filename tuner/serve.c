@@ -44,8 +44,8 @@ struct serve {
     struct check *check;
     json_t *check_key; /* the problem it was opened for */
     struct bench *bench;
-    json_t *bench_key;         /* what the open bench was opened with */
-    struct loaded *met;        /* the arm of an open session against something that is timed elsewhere */
+    json_t *bench_key;  /* what the open bench was opened with */
+    struct loaded *met; /* the arm of an open session against something that is timed elsewhere */
 };
 
 /* ---- answers ---- */
@@ -585,7 +585,8 @@ static void do_judge(struct serve *s, const json_t *r)
 
     make_room(s);
     progress(NULL, "reference");
-    if (problem_from_json(&p, json_object_get(r, "problem"), &e) != 0 || judge_words(s, r, &p, &report, &e) != DEVICE_OK) {
+    if (problem_from_json(&p, json_object_get(r, "problem"), &e) != 0 ||
+        judge_words(s, r, &p, &report, &e) != DEVICE_OK) {
         json_decref(reply);
         answer_take(error_answer(&e));
         return;
@@ -611,8 +612,7 @@ static enum device_class meet_inputs(struct serve *s, const json_t *r, struct er
             return DEVICE_LOST;
         }
         c = bench_input(s->bench, (enum arg)(ARG_Q + i), words, e);
-        if (c == DEVICE_OK &&
-            (exchange_path(s, r, names[i], path, e) != 0 || write_words(path, words, n, e) != 0))
+        if (c == DEVICE_OK && (exchange_path(s, r, names[i], path, e) != 0 || write_words(path, words, n, e) != 0))
             c = DEVICE_LOST;
         free(words);
     }

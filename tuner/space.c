@@ -330,9 +330,8 @@ static int read_contestant(struct space_contestant *c, const struct doc_node *n,
     static const char *const keys[] = {"name", "command"};
     const struct doc_node *name = n, *command = NULL;
 
-    if (n->kind == DOC_MAP &&
-        (doc_keys(n, "a contestant", keys, COUNT(keys), e) != 0 || doc_need(&name, n, "name", e) != 0 ||
-         doc_need(&command, n, "command", e) != 0))
+    if (n->kind == DOC_MAP && (doc_keys(n, "a contestant", keys, COUNT(keys), e) != 0 ||
+                               doc_need(&name, n, "name", e) != 0 || doc_need(&command, n, "command", e) != 0))
         return -1;
     c->at = name->at;
     if (doc_name(name, &c->name, e) != 0) return -1;
@@ -377,11 +376,11 @@ static int read_space(struct space *s, const struct doc_node *root, struct err *
         const char *key;
         int (*read)(struct space *s, const struct doc_node *n, struct err *e);
         bool required;
-    } sections[] = {
-        {"name", read_name, true},          {"problem", read_problem_of, true}, {"templates", read_templates, true},
-        {"params", read_params, false},     {"constraints", read_rules, false}, {"search", read_search, false},
-        {"validate", read_validate, false}, {"measure", read_measure, false},   {"promote", read_promote, false},
-        {"contestants", read_contestants, false}};
+    } sections[] = {{"name", read_name, true},           {"problem", read_problem_of, true},
+                    {"templates", read_templates, true}, {"params", read_params, false},
+                    {"constraints", read_rules, false},  {"search", read_search, false},
+                    {"validate", read_validate, false},  {"measure", read_measure, false},
+                    {"promote", read_promote, false},    {"contestants", read_contestants, false}};
     const char *keys[COUNT(sections)];
     const struct doc_node *n;
 

@@ -194,7 +194,8 @@ static const char SCHEMA_2[] =
     "UPDATE sqlite_schema SET sql = replace(sql, 'kind IN (''ab'',''aa'')', 'kind IN (''ab'',''aa'',''contestant'')')"
     " WHERE type = 'table' AND name = 'trial';"
     "PRAGMA writable_schema=RESET;"
-    "CREATE TRIGGER verdict_on_candidates BEFORE INSERT ON verdict WHEN EXISTS (SELECT 1 FROM trial WHERE kind = 'contestant' AND"
+    "CREATE TRIGGER verdict_on_candidates BEFORE INSERT ON verdict WHEN EXISTS (SELECT 1 FROM trial WHERE kind = "
+    "'contestant' AND"
     " id IN (NEW.trial, NEW.control)) BEGIN SELECT RAISE(ABORT, 'a trial of a contestant decides nothing'); END;";
 
 /* steps[v] brings schema v to v+1; an empty file is schema 0. */

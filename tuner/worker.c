@@ -430,7 +430,9 @@ static int spawn(struct worker_loop *l, char **args, const char *folder, char **
         uv_stdio_container_t *c = &io[lines && i == 2 ? 0 : i + 1];
         uv_pipe_init(&l->uv, &w->pipe[i], 0);
         w->pipe[i].data = w;
-        c->flags = UV_CREATE_PIPE | (i < 2 ? UV_WRITABLE_PIPE : lines ? UV_READABLE_PIPE : UV_READABLE_PIPE | UV_WRITABLE_PIPE);
+        c->flags = UV_CREATE_PIPE | (i < 2   ? UV_WRITABLE_PIPE
+                                     : lines ? UV_READABLE_PIPE
+                                             : UV_READABLE_PIPE | UV_WRITABLE_PIPE);
         c->data.stream = (uv_stream_t *)&w->pipe[i];
     }
     w->next = l->first;

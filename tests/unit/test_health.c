@@ -75,7 +75,8 @@ static void family(void **state)
     child = fork();
     if (child == 0) { /* a child that tells the number of its own child, which stays */
         pid_t own = fork();
-        if (own != 0) _exit(write(ends[1], &own, sizeof own) == (ssize_t)sizeof own && waitpid(own, NULL, 0) == own ? 0 : 1);
+        if (own != 0)
+            _exit(write(ends[1], &own, sizeof own) == (ssize_t)sizeof own && waitpid(own, NULL, 0) == own ? 0 : 1);
         pause();
         _exit(0);
     }
@@ -132,7 +133,8 @@ static void reading_as_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_monitor), cmocka_unit_test(family),
+        cmocka_unit_test(no_monitor),
+        cmocka_unit_test(family),
         cmocka_unit_test(host_cpu),
         cmocka_unit_test(reading_as_json),
     };

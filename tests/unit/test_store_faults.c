@@ -319,11 +319,11 @@ static void test_migration_backs_up_and_is_one_transaction(void **state)
 /* A store of schema 1 as it was: read as it is, migrated by a writer with all that is in it. */
 static void test_schema_1(void **state)
 {
-    static const char old[] =
-        "DROP TRIGGER verdict_on_candidates; PRAGMA writable_schema=ON;"
-        "UPDATE sqlite_schema SET sql = replace(sql, ',''contestant''', '') WHERE name = 'trial';"
-        "PRAGMA writable_schema=RESET; PRAGMA user_version=1;";
-    static const char put[] = "INSERT INTO trial(kind, a, b, settings, created) VALUES('contestant', 1, 2, '{}', 'now')";
+    static const char old[] = "DROP TRIGGER verdict_on_candidates; PRAGMA writable_schema=ON;"
+                              "UPDATE sqlite_schema SET sql = replace(sql, ',''contestant''', '') WHERE name = 'trial';"
+                              "PRAGMA writable_schema=RESET; PRAGMA user_version=1;";
+    static const char put[] =
+        "INSERT INTO trial(kind, a, b, settings, created) VALUES('contestant', 1, 2, '{}', 'now')";
     struct world *w = *state;
     struct store *s = NULL;
     const double samples[] = {1, 2, 2, 1};
