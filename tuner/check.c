@@ -226,11 +226,10 @@ void check_close(struct check *c)
     free(c);
 }
 
-enum device_class check_run(struct check *c, const struct check_kernel *candidate, const struct check_kernel *reference,
-                            const struct check_rule *rule, void (*progress)(void *ctx, const char *stage), void *ctx,
-                            struct check_report *out, struct err *e)
+static void run_begin(struct check *c, const struct check_kernel *candidate, const struct check_kernel *reference,
+                      const struct check_rule *rule, void (*progress)(void *ctx, const char *stage), void *ctx,
+                      struct check_report *out, struct err *e)
 {
-    enum device_class cls = DEVICE_OK;
     c->candidate = candidate;
     c->reference = reference;
     c->rule = rule;
@@ -242,16 +241,30 @@ enum device_class check_run(struct check *c, const struct check_kernel *candidat
     c->first_run_s = 0;
     c->blame_candidate = c->repeats_cut = false;
     c->repeats_done = 0;
+    c->sets = c->laws = NULL;
     *out = (struct check_report){.fate = FATE_OK};
-    if (run_open(c) != 0) cls = DEVICE_LOST;
-    if (!check_decided(c, cls)) cls = check_device_open(c);
-    if (!check_decided(c, cls)) cls = stages(c);
+}
+
+static enum device_class run_end(struct check *c, enum device_class cls)
+{
     if (cls != DEVICE_LOST && report_json(c) != 0) cls = DEVICE_LOST;
     check_device_close(c);
     json_decref(c->sets);
     json_decref(c->laws);
-    if (cls == DEVICE_LOST) check_report_free(out);
+    if (cls == DEVICE_LOST) check_report_free(c->out);
     return cls;
+}
+
+enum device_class check_run(struct check *c, const struct check_kernel *candidate, const struct check_kernel *reference,
+                            const struct check_rule *rule, void (*progress)(void *ctx, const char *stage), void *ctx,
+                            struct check_report *out, struct err *e)
+{
+    enum device_class cls = DEVICE_OK;
+    run_begin(c, candidate, reference, rule, progress, ctx, out, e);
+    if (run_open(c) != 0) cls = DEVICE_LOST;
+    if (!check_decided(c, cls)) cls = check_device_open(c);
+    if (!check_decided(c, cls)) cls = stages(c);
+    return run_end(c, cls);
 }
 
 void check_report_free(struct check_report *r)
@@ -269,9 +282,8 @@ static enum device_class output_judge(struct check *c, const uint16_t *o)
     size_t rows = 0;
     double worst = 0;
     enum device_class cls;
-
-    check_inputs_plain(&c->in, c->p, c->rule->seed);
-    if ((cls = check_put_inputs(c)) != DEVICE_OK || (cls = check_run_reference(c)) != DEVICE_OK) return cls;
+    check_inputs_plain(&c->plain, c->p, c->draw, c->threads, c->rule->seed);
+    if ((cls = check_put_inputs(c, &c->plain)) != DEVICE_OK || (cls = check_run_reference(c)) != DEVICE_OK) return cls;
     check_progress(c, "comparing");
     if ((cls = check_trust_reference(c, set, &rows, &worst)) != DEVICE_OK) return cls;
     memcpy(c->run[0].o, o, problem_q_elements(c->p) * sizeof *o);
@@ -279,46 +291,24 @@ static enum device_class output_judge(struct check *c, const uint16_t *o)
     return check_judge_set(c, set, rows, worst);
 }
 
-enum device_class check_output(const struct device_driver *drv, struct device *d, const struct problem *p,
-                               const struct check_kernel *reference, const struct check_rule *rule, const uint16_t *o,
-                               void (*progress)(void *ctx, const char *stage), void *ctx, struct check_report *out,
-                               struct err *e)
+enum device_class check_output(struct check *c, const struct check_kernel *reference, const struct check_rule *rule,
+                               const uint16_t *o, void (*progress)(void *ctx, const char *stage), void *ctx,
+                               struct check_report *out, struct err *e)
 {
-    struct check c = {.drv = drv,
-                      .d = d,
-                      .p = p,
-                      .reference = reference,
-                      .rule = rule,
-                      .progress = progress,
-                      .ctx = ctx,
-                      .out = out,
-                      .e = e,
-                      .started_s = now_s(),
-                      .sets = json_array(),
-                      .laws = json_array()};
     enum device_class cls = DEVICE_LOST;
-    *out = (struct check_report){.fate = FATE_OK};
-    if (!c.sets || !c.laws)
+    run_begin(c, NULL, reference, rule, progress, ctx, out, e);
+    if ((c->sets = json_array()) == NULL || (c->laws = json_array()) == NULL)
         err_nomem(e);
     else
-        cls = check_alloc(&c);
-    if (cls == DEVICE_OK) cls = output_judge(&c, o);
-    if (cls == DEVICE_OK && report_json(&c) != 0) cls = DEVICE_LOST;
-    check_release(&c);
-    json_decref(c.sets);
-    json_decref(c.laws);
-    if (cls != DEVICE_OK) check_report_free(out);
-    return cls;
+        cls = check_device_open(c);
+    if (cls == DEVICE_OK) cls = output_judge(c, o);
+    return run_end(c, cls);
 }
 
-int check_plain(const struct problem *p, uint64_t seed, uint16_t *words[3], struct err *e)
+void check_plain(struct check *c, uint64_t seed, const uint16_t *words[3])
 {
-    struct check_inputs in = {0};
-
-    if (check_inputs_init(&in, p, e) != 0) return -1;
-    check_inputs_plain(&in, p, seed);
-    words[0] = in.q;
-    words[1] = in.k;
-    words[2] = in.v;
-    return 0;
+    check_inputs_plain(&c->plain, c->p, c->draw, c->threads, seed);
+    words[0] = c->plain.q;
+    words[1] = c->plain.k;
+    words[2] = c->plain.v;
 }

@@ -67,12 +67,11 @@ void check_report_free(struct check_report *r);
 
 /* An output that something else computed, o (as many words as q), on the plain inputs of rule->seed: judged like a candidate's. What only
  * a kernel in our hands can show (guard bands, poison, repeats, laws, lse) is not looked at. Outcomes as check_run's. */
-enum device_class check_output(const struct device_driver *drv, struct device *d, const struct problem *p,
-                               const struct check_kernel *reference, const struct check_rule *rule, const uint16_t *o,
-                               void (*progress)(void *ctx, const char *stage), void *ctx, struct check_report *out,
-                               struct err *e);
-/* Those inputs: words of q, k and v, each to be freed by the caller. */
-int check_plain(const struct problem *p, uint64_t seed, uint16_t *words[3], struct err *e);
+enum device_class check_output(struct check *c, const struct check_kernel *reference, const struct check_rule *rule,
+                               const uint16_t *o, void (*progress)(void *ctx, const char *stage), void *ctx,
+                               struct check_report *out, struct err *e);
+/* Those inputs: words of q, k and v, borrowed until the next call with c. */
+void check_plain(struct check *c, uint64_t seed, const uint16_t *words[3]);
 
 /* The host's part, pure, for tests. Row r of (batch, head, query); out_o has head_dim values. q, k, v are dtype words. */
 void check_row_f64(const struct problem *p, const uint16_t *q, const uint16_t *k, const uint16_t *v, size_t row,

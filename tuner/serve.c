@@ -529,21 +529,20 @@ static int write_words(const char *path, const uint16_t *words, size_t n, struct
 static void do_draw(struct serve *s, const json_t *r)
 {
     static const char *const names[3] = {"q", "k", "v"};
-    uint16_t *words[3] = {NULL, NULL, NULL};
+    const uint16_t *words[3];
     struct err e = {0};
     struct problem p;
     char path[4096];
-    int rc;
+    int rc = -1;
 
+    if (check_for(s, json_object_get(r, "problem"), &e) != DEVICE_OK) goto out;
     TRY(problem_from_json(&p, json_object_get(r, "problem"), &e));
-    TRY(check_plain(&p, (uint64_t)json_integer_value(json_object_get(r, "seed")), words, &e));
+    check_plain(s->check, (uint64_t)json_integer_value(json_object_get(r, "seed")), words);
     for (int i = 0; i < 3; i++) {
         TRY(exchange_path(s, r, names[i], path, &e));
         TRY(write_words(path, words[i], i == 0 ? problem_q_elements(&p) : problem_kv_elements(&p), &e));
     }
 out:
-    for (int i = 0; i < 3; i++)
-        free(words[i]);
     answer_take(rc == 0 ? json_object() : error_answer(&e));
 }
 
@@ -567,10 +566,11 @@ static enum device_class judge_words(struct serve *s, const json_t *r, const str
         *report = (struct check_report){.fate = FATE_WRONG};
         snprintf(report->text, sizeof report->text, "its output is no file of %zu bytes", bytes);
         class = DEVICE_OK;
-    } else if ((class = load(s, json_object_get(r, "reference"), &ref, e)) == DEVICE_OK) {
+    } else if ((class = check_for(s, json_object_get(r, "problem"), e)) == DEVICE_OK &&
+               (class = load(s, json_object_get(r, "reference"), &ref, e)) == DEVICE_OK) {
         reference = (struct check_kernel){ref->kernel, &ref->launch};
-        class = check_output(s->driver, s->device, p, &reference, &c, (const uint16_t *)(const void *)words.p, progress,
-                             NULL, report, e);
+        class =
+            check_output(s->check, &reference, &c, (const uint16_t *)(const void *)words.p, progress, NULL, report, e);
     }
     buf_free(&words);
     return class == DEVICE_FATE ? DEVICE_LOST : class;
@@ -703,7 +703,7 @@ static void handle(struct serve *s, const json_t *r)
         do_evaluate(s, r);
     else if (strcmp(op, "session") == 0 && s->device)
         do_session(s, r);
-    else if (strcmp(op, "draw") == 0)
+    else if (strcmp(op, "draw") == 0 && s->device)
         do_draw(s, r);
     else if (strcmp(op, "judge") == 0 && s->device)
         do_judge(s, r);
