@@ -330,9 +330,13 @@ static int read_contestant(struct space_contestant *c, const struct doc_node *n,
     static const char *const keys[] = {"name", "command"};
     const struct doc_node *name = n, *command = NULL;
 
-    if (n->kind == DOC_MAP && (doc_keys(n, "a contestant", keys, COUNT(keys), e) != 0 ||
-                               doc_need(&name, n, "name", e) != 0 || doc_need(&command, n, "command", e) != 0))
-        return -1;
+    if (n->kind == DOC_MAP) {
+        if (doc_keys(n, "a contestant", keys, COUNT(keys), e) != 0) return -1;
+        name = doc_get(n, "name");
+        command = doc_get(n, "command");
+        if (!name || !command)
+            return err_at(e, &n->at, "a contestant is a name, or both of {name: mine, command: [./bench, --fast]}");
+    }
     c->at = name->at;
     if (doc_name(name, &c->name, e) != 0) return -1;
     if (strcmp(c->name, "champion") == 0)

@@ -310,14 +310,14 @@ static int judge(const struct contest *x, const char *id, int64_t row, char **wr
                    &reply, why, e));
     unlink(path);
     if (!reply) goto broken;
+    json_object_del(reply, "done");
     text = json_string_value(json_object_get(reply, "text"));
     if (strcmp(json_string_value(json_object_get(reply, "fate")), "OK") != 0) {
         fate = FATE_WRONG;
         *wrong = strdup(text ? text : "");
         if (!*wrong) rc = err_nomem(e);
     }
-    if (rc == 0)
-        rc = store_check_put(t->store, t->run.id, row, "", "output", fate, json_object_get(reply, "report"), e);
+    if (rc == 0) rc = store_check_put(t->store, t->run.id, row, "", "output", fate, reply, e);
     goto out;
 broken:
     rc = err_set(e, ERR_DEVICE, "the device worker failed while a contestant was checked: %s", why);

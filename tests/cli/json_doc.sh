@@ -38,6 +38,16 @@ keep devices 0 devices --json
 keep diagnosis 0 doctor --json
 keep 'evaluation now' 0 eval "$SOURCE_DIR/tests/data/spaces/mapped.yaml" --templates "$SOURCE_DIR/tests/data/templates" --device fake --json
 json "[m['box_columns'] for m in d['launch']['maps']] == [64, 64] and d['launch']['args'] == ['q', 'k', 'v', 'o']"
+# Contestants: one that is right, one that is wrong, one that is not there.
+fake=$SOURCE_DIR/tests/data/contestants/fake
+{ cat "$smoke"; echo "contestants: [{name: good, command: [$fake]}, {name: bad, command: [$fake, --fault, wrong]},"
+  echo "  {name: gone, command: [$fake, --fault, missing, --at, fatune]}]"; } >met.yaml
+keep run 0 run met.yaml --device fake --store met.db --evaluations 2 --json
+keep comparison 0 compare good champion --device fake --store met.db --json
+keep comparison 0 compare v1 good --stored --store met.db --json
+for id in $(python3 -B -c 'import sqlite3; print(*(r[0] for r in sqlite3.connect("met.db").execute("SELECT digest FROM candidate")))'); do
+    keep candidate 0 show "$id" --store met.db
+done
 # What fails, in the ways of the planted space; those that only time out are left out.
 sed 's/^  FAULT:.*/  FAULT: [0, 1, 3, 4, 5, 6, 8, 11, 16, 17, 19]/' "$SOURCE_DIR/tests/data/spaces/planted.yaml" >planted.yaml
 cp -r "$SOURCE_DIR/tests/data/templates/planted" .

@@ -214,7 +214,7 @@ static void test_bad(void **state)
     }
     closedir(dir);
     assert_int_equal(wrong, 0);
-    assert_true(n >= 60);
+    assert_true(n >= 68);
 }
 
 int main(void)
