@@ -85,7 +85,7 @@ static void last_words(struct contestant *c, char *out, size_t size)
     for (; *from && n + 3 < size; from++) {
         if (*from != '\n') {
             out[n++] = *from;
-        } else if (n > 0) {
+        } else if (n > 0 && from[1] && from[1] != '\n') {
             out[n++] = ';';
             out[n++] = ' ';
         }

@@ -102,7 +102,7 @@ static int take_recorded(void *ctx, const struct store_run *r)
             x->out->args[k] = strdup(json_string_value(json_array_get(words, k)));
         return 1;
     }
-    x->newest = x->newest || list;
+    x->newest = x->newest || json_array_size(list) > 0;
     return 0;
 }
 
