@@ -387,6 +387,38 @@ static void noise_is_reproducible(void **state)
         assert_true(fabs(us[0][i] / 20 - 1) < 0.08);
 }
 
+/* What an arm that is timed elsewhere is told: the sets, and set 0's words, which are the same in either cache. */
+static void elsewhere(void **state)
+{
+    static const size_t elements[3] = {2 * 16 * 16, 2 * 24 * 16, 2 * 24 * 16};
+    uint16_t words[2][3][2 * 24 * 16] = {0};
+    double recent[BENCH_STEADY_SAMPLES];
+    (void)state;
+    for (int cold = 0; cold < 2; cold++) {
+        struct bed b;
+        struct err e = {0};
+        bed_open(&b, QUIET, cold ? BENCH_COLD : BENCH_WARM, "", NULL);
+        assert_int_equal(bench_sets(&small, &b.t, BENCH_WARM), 1);
+        assert_int_equal(bench_sets(&small, &b.t, BENCH_COLD), 9); /* 4096 bytes a set, more than twice 16384 */
+        for (int a = 0; a < 3; a++)
+            assert_int_equal(bench_input(b.bench, (enum arg)(ARG_Q + a), words[cold][a], &e), DEVICE_OK);
+        bed_close(&b);
+    }
+    assert_memory_equal(words[0], words[1], sizeof words[0]);
+    for (int a = 0; a < 3; a++) {
+        size_t zeros = 0;
+        for (size_t i = 0; i < elements[a]; i++)
+            zeros += words[0][a][i] == 0;
+        assert_in_range(zeros, 0, elements[a] / 20); /* N(0,1) as f16 */
+    }
+    assert_memory_not_equal(words[0][1], words[0][2], 2 * elements[1]);
+    for (int i = 0; i < BENCH_STEADY_SAMPLES; i++)
+        recent[i] = 100 + (i % 2 ? 0.9 : -0.9);
+    assert_true(bench_steady(recent));
+    recent[7] = 102;
+    assert_false(bench_steady(recent));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -395,7 +427,7 @@ int main(void)
         cmocka_unit_test(cold_rotates),          cmocka_unit_test(bad_timer_is_retried),
         cmocka_unit_test(dead_timer_is_a_fate),  cmocka_unit_test(warm_up),
         cmocka_unit_test(faults_are_classified), cmocka_unit_test(no_memory_blames_nobody),
-        cmocka_unit_test(noise_is_reproducible),
+        cmocka_unit_test(noise_is_reproducible), cmocka_unit_test(elsewhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -723,6 +723,58 @@ static void memory_is_used_again(void **state)
     bed_close(&b);
 }
 
+/* What something else computed on the plain inputs: the host's f64 rows are right, a word that is off is named, lse is not asked for. */
+static void output_from_elsewhere(void **state)
+{
+    struct problem p = small;
+    size_t n = problem_q_elements(&p), dim = (size_t)p.head_dim;
+    uint16_t *o = calloc(n, sizeof *o);
+    double row[16], lse;
+    (void)state;
+    assert_non_null(o);
+    for (int variant = 0; variant < 4; variant++) {
+        struct bed b;
+        struct check *c = NULL;
+        struct err e = {0};
+        struct check_report r = {0};
+        const uint16_t *in[3];
+        p.dtype = variant % 2 ? DTYPE_BF16 : DTYPE_F16;
+        p.mask = variant / 2 ? MASK_CAUSAL : MASK_NONE;
+        bed_open(&b, &p, "");
+        const struct check_kernel reference = {b.reference, &b.reference_launch};
+        assert_int_equal(check_open(&c, &device_fake, b.d, NULL, &p, &e), DEVICE_OK);
+        check_plain(c, quick.seed, in);
+        for (size_t i = 0; i < n / dim; i++) {
+            check_row_f64(&p, in[0], in[1], in[2], i, row, &lse);
+            for (size_t k = 0; k < dim; k++)
+                o[i * dim + k] = check_encode(p.dtype, row[k]);
+        }
+        assert_int_equal(check_output(c, &reference, &quick, o, count_step, &b, &r, &e), DEVICE_OK);
+        assert_int_equal(r.fate, FATE_OK);
+        assert_string_equal(r.text, "");
+        assert_int_equal(json_array_size(json_object_get(r.json, "sets")), 1);
+        check_report_free(&r);
+        o[3 * dim + 5] = check_encode(p.dtype, check_decode(p.dtype, o[3 * dim + 5]) + 1);
+        assert_int_equal(check_output(c, &reference, &quick, o, count_step, &b, &r, &e), DEVICE_OK);
+        assert_int_equal(r.fate, FATE_WRONG);
+        assert_non_null(strstr(r.text, "plain: 1 of"));
+        assert_non_null(strstr(r.text, "row 3 column 5"));
+        check_report_free(&r);
+        o[0] = check_nan(p.dtype);
+        assert_int_equal(check_output(c, &reference, &quick, o, count_step, &b, &r, &e), DEVICE_OK);
+        assert_int_equal(r.fate, FATE_WRONG);
+        check_report_free(&r);
+        /* another seed, other inputs */
+        const struct check_rule other = {.level = CHECK_QUICK, .seed = 8, .atol = 1e-2, .rtol = 5e-2};
+        assert_int_equal(check_output(c, &reference, &other, o, count_step, &b, &r, &e), DEVICE_OK);
+        assert_int_equal(r.fate, FATE_WRONG);
+        check_report_free(&r);
+        check_close(c);
+        bed_close(&b);
+    }
+    free(o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -747,6 +799,7 @@ int main(void)
         cmocka_unit_test(seeds),
         cmocka_unit_test(patterns),
         cmocka_unit_test(worst_five),
+        cmocka_unit_test(output_from_elsewhere),
         cmocka_unit_test(fake_speed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -275,12 +275,70 @@ static void blocking(void **state)
     wire_decoder_free(&d);
 }
 
+/* ---- lines ---- */
+
+static void lines(void **state)
+{
+    static const struct {
+        const char *in, *line;
+        bool done;
+    } rows[] = {{"ready\n", "ready", true},
+                {"time 5.25\r\n", "time 5.25", true},
+                {"\n", "", true},
+                {"progress\n", "progress", false},
+                {"progress 3 of 4\n", "progress 3 of 4", false},
+                {"progressive ideas\n", "progressive ideas", true},
+                {"hello \303\251\033[31m\tx\n", "hello ???[31m?x", true}};
+    struct wire_decoder d = {0};
+    struct err e = {0};
+    json_t *j;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) /* byte by byte, and nothing before the newline */
+        for (const char *p = rows[i].in; *p; p++) {
+            wire_feed(&d, p, 1);
+            assert_int_equal(wire_next_line(&d, &j, &e), 0);
+            assert_int_equal(j != NULL, *p == '\n');
+            if (!j) continue;
+            assert_string_equal(json_string_value(json_object_get(j, "line")), rows[i].line);
+            assert_int_equal(json_is_true(json_object_get(j, "done")), rows[i].done);
+            json_decref(j);
+        }
+    wire_feed(&d, "one\ntwo\0!\nthr", 13); /* several at once, a NUL, and a rest */
+    assert_int_equal(wire_next_line(&d, &j, &e), 0);
+    assert_string_equal(json_string_value(json_object_get(j, "line")), "one");
+    json_decref(j);
+    assert_int_equal(wire_next_line(&d, &j, &e), 0);
+    assert_string_equal(json_string_value(json_object_get(j, "line")), "two?!");
+    json_decref(j);
+    assert_int_equal(wire_next_line(&d, &j, &e), 0);
+    assert_null(j);
+    wire_decoder_free(&d);
+}
+
+static void long_line(void **state)
+{
+    struct wire_decoder d = {0};
+    struct err e = {0};
+    json_t *j;
+
+    (void)state;
+    for (unsigned i = 0; i < WIRE_LINE_MAX; i++)
+        wire_feed(&d, "x", 1);
+    assert_int_equal(wire_next_line(&d, &j, &e), 0);
+    assert_null(j);
+    wire_feed(&d, "x", 1);
+    assert_int_equal(wire_next_line(&d, &j, &e), -1);
+    assert_non_null(strstr(e.text, "65536"));
+    wire_decoder_free(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),   cmocka_unit_test(layout),   cmocka_unit_test(garbage),
         cmocka_unit_test(long_promise), cmocka_unit_test(too_long), cmocka_unit_test(fuzz),
-        cmocka_unit_test(blocking),
+        cmocka_unit_test(blocking),     cmocka_unit_test(lines),    cmocka_unit_test(long_line),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -575,6 +575,130 @@ static void second_signal(void **state)
     prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
+/* ---- programs that speak lines ---- */
+
+static struct worker *program(struct worker_loop *l, const char *script, const char *folder, const char *const *env)
+{
+    char *args[] = {(char[]){"sh"}, (char[]){"-c"}, (char *)(uintptr_t)script, NULL};
+    const struct worker_program p = {args, folder, env};
+    struct worker *w = NULL;
+    struct err e = {0};
+
+    assert_int_equal(worker_spawn_program(l, &p, &w, &e), 0);
+    return w;
+}
+
+static enum worker_outcome say(struct worker *w, const char *line, double deadline_s, char *answer, size_t size)
+{
+    json_t *reply;
+    enum worker_outcome o = worker_call_take(w, json_pack("{s:s}", "line", line), deadline_s, NULL, NULL, &reply);
+    const char *text = json_string_value(json_object_get(reply, "line"));
+
+    snprintf(answer, size, "%s", text ? text : "");
+    json_decref(reply);
+    return o;
+}
+
+static void lines(void **state)
+{
+    static const char *const env[] = {"CUDA_VISIBLE_DEVICES=GPU-1", NULL};
+    struct worker_loop *l = open_loop();
+    struct worker *w;
+    char answer[256], own[32];
+
+    (void)state;
+    setenv("CUDA_VISIBLE_DEVICES", "stale", 1);
+    w = program(l,
+                "while read -r x; do echo \"log of $x\" >&2; echo \"$x at $PWD with $CUDA_VISIBLE_DEVICES of "
+                "$FATUNE_SUPERVISOR\"; done",
+                "/", env);
+    unsetenv("CUDA_VISIBLE_DEVICES");
+    snprintf(own, sizeof own, "of %ld", (long)getpid());
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(say(w, "two words", 5, answer, sizeof answer), WORKER_REPLY);
+        assert_non_null(strstr(answer, "two words at / with GPU-1 of "));
+        assert_non_null(strstr(answer, own));
+    }
+    worker_tell_take(w, json_pack("{s:s}", "line", "nobody listens")); /* answered though: garbage */
+    for (int i = 0; i < 50 && worker_alive(w); i++)
+        worker_pump(l, 0.1);
+    assert_false(worker_alive(w));
+    assert_int_equal(say(w, "more", 5, answer, sizeof answer), WORKER_DIED);
+    assert_non_null(strstr(worker_words(w), "log of two words"));
+    assert_non_null(strstr(worker_words(w), "it spoke unasked: `nobody listens at /"));
+    worker_stop(w);
+    worker_loop_close(l);
+}
+
+/* How programs end, and their last words: the end of what they said. */
+static void line_ends(void **state)
+{
+    static const struct {
+        const char *script, *words;
+        enum worker_outcome outcome;
+    } rows[] = {
+        {"read x; echo why >&2; exit 7", "it ended with exit code 7", WORKER_DIED},
+        {"read x; kill -SEGV $$", "it ended by signal 11", WORKER_DIED},
+        {"read x; head -c 100000 /dev/zero | tr '\\0' y; sleep 60", "a line of more than 65536 bytes", WORKER_DIED},
+        {"read x; while :; do echo progress; sleep 60; done", "it ended by signal 15", WORKER_HUNG},
+        {"trap '' TERM; read x; sleep 60; sleep 60", "it ended by signal 9", WORKER_HUNG},
+        {"read x; seq 100000 >&2; echo 100001st >&2; exit 1", "100000\n100001st\n", WORKER_DIED},
+        {"exec no_such_program_here", "no_such_program_here", WORKER_DIED}};
+    struct worker_loop *l = open_loop();
+    char answer[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct worker *w = program(l, rows[i].script, NULL, NULL);
+        assert_int_equal(say(w, "x", 1, answer, sizeof answer), rows[i].outcome);
+        if (!strstr(worker_words(w), rows[i].words)) fail_msg("%s: %.300s", rows[i].script, worker_words(w));
+        assert_true(strlen(worker_words(w)) <= 66000);
+        worker_stop(w);
+    }
+    struct worker *w = program(l, "read x; echo progress; sleep 0.6; echo progress; sleep 0.6; echo done", NULL, NULL);
+    assert_int_equal(say(w, "x", 1, answer, sizeof answer), WORKER_REPLY); /* progress renews */
+    assert_string_equal(answer, "done");
+    worker_stop(w);
+    worker_loop_close(l);
+}
+
+/* The end of its input is the polite request; a program that does not read dies with its supervisor all the same. */
+static int orphan_main(void)
+{
+    struct worker_loop *l;
+    char answer[64];
+
+    if (worker_loop_open(&l, NULL) != 0) return 1;
+    struct worker *w = program(l, "read x; echo $$; exec sleep 60", NULL, NULL);
+    if (say(w, "x", 5, answer, sizeof answer) != WORKER_REPLY) return 2;
+    printf("%s\n", answer);
+    fflush(stdout);
+    kill(getpid(), SIGKILL);
+    return 3;
+}
+
+static void orphan(void **state)
+{
+    char command[4200], exe[4096];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    int pid = 0, status;
+    FILE *f;
+
+    (void)state;
+    assert_true(n > 0);
+    exe[n] = '\0';
+    snprintf(command, sizeof command, "exec '%s' --orphan", exe);
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    f = popen(command, "re");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%d", &pid), 1);
+    status = pclose(f);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(waitpid(pid, &status, 0), pid); /* at once, not after 60 s */
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, before, after)
 
 int main(int argc, char **argv)
@@ -583,10 +707,13 @@ int main(int argc, char **argv)
         CASE(echo),          CASE(surroundings),    CASE(deaths),        CASE(answer_and_exit),
         CASE(deadlines),     CASE(progress_renews), CASE(slow_death),    CASE(words),
         CASE(grandchildren), CASE(stop_busy),       CASE(side_by_side),  CASE(stop_in_callback),
-        CASE(pump_waits),    CASE(interrupted),     CASE(second_signal),
+        CASE(pump_waits),    CASE(interrupted),     CASE(second_signal), CASE(lines),
+        CASE(line_ends),     CASE(orphan),
     };
 
     if (argc == 2 && strcmp(argv[1], "--worker") == 0) return worker_main();
+    if (argc > 2 && strcmp(argv[1], "--program") == 0) return worker_exec(argv + 2);
     if (argc == 2 && strcmp(argv[1], "--second") == 0) return second_main();
+    if (argc == 2 && strcmp(argv[1], "--orphan") == 0) return orphan_main();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
