@@ -170,6 +170,7 @@ static const char *ask(struct contestant *c, const char *what, const char *line)
 {
     if (!contestant_wait(c)) return NULL;
     snprintf(c->request, sizeof c->request, "%s", what);
+    worker_pump(c->loop, 0); /* what it said in the meantime is no answer to this */
     if (!send(c, line, on_answer)) return NULL;
     while (!c->answered) {
         if (worker_interrupted(c->loop)) {

@@ -230,13 +230,12 @@ static void arm(struct worker *w)
     uv_timer_start(&w->timer, on_timer, (uint64_t)(w->deadline_s * 1000), 0);
 }
 
-/* After a line that nobody asked for, nobody knows which request the next one answers. */
-static int unasked(struct worker *w, const json_t *j)
+/* After a line that nobody asked for, or the beginning of one, nobody knows which request the next one answers. -1. */
+static int unasked(struct worker *w, const char *line, size_t n)
 {
     char text[160];
 
-    snprintf(text, sizeof text, "%sit spoke unasked: `%.100s`", w->words.n ? "\n" : "",
-             json_string_value(json_object_get(j, "line")));
+    snprintf(text, sizeof text, "%sit spoke unasked: `%.*s`", w->words.n ? "\n" : "", n < 100 ? (int)n : 100, line);
     keep_words(w, text, strlen(text));
     return -1;
 }
@@ -254,11 +253,13 @@ static int take_messages(struct worker *w)
             keep_words(w, e.text, strlen(e.text));
             return -1;
         }
-        if (!j) return 0;
+        bool silence = w->lines && w->ladder == LADDER_NONE && !w->done && !w->stopping; /* is what it should keep */
+        if (!j) return silence && w->in.in.n > 0 ? unasked(w, w->in.in.p, w->in.in.n) : 0;
         if (w->ladder != LADDER_NONE) {
             /* too late: it is being killed, and its end will be the answer */
-        } else if (w->lines && !w->done && !w->stopping) {
-            rc = unasked(w, j);
+        } else if (silence) {
+            rc = unasked(w, json_string_value(json_object_get(j, "line")),
+                         json_string_length(json_object_get(j, "line")));
         } else if (json_is_true(json_object_get(j, "done"))) {
             finish(w, WORKER_REPLY, j);
         } else if (w->done) {
