@@ -659,6 +659,12 @@ static void line_ends(void **state)
     assert_int_equal(say(w, "x", 1, answer, sizeof answer), WORKER_REPLY); /* progress renews */
     assert_string_equal(answer, "done");
     worker_stop(w);
+    w = program(l, "read x; printf 'ready\\nmo'; read x; echo re", NULL,
+                NULL); /* begins a line that nobody asked for */
+    assert_int_equal(say(w, "x", 1, answer, sizeof answer), WORKER_REPLY);
+    assert_int_equal(say(w, "x", 1, answer, sizeof answer), WORKER_DIED);
+    assert_non_null(strstr(worker_words(w), "it spoke unasked: `mo`"));
+    worker_stop(w);
     worker_loop_close(l);
 }
 
