@@ -96,6 +96,12 @@
 #define GRID_ORDER 0
 #endif
 // Derived: the manifest computes the same values.
+#ifndef GROUPS // warp groups that compute
+#define GROUPS (WG_Q * WG_KV)
+#endif
+#ifndef PARTS
+#define PARTS (WG_KV * CLUSTER)
+#endif
 #ifndef THREADS
 #define THREADS (128 * (WG_Q * WG_KV + PRODUCER))
 #endif
@@ -123,8 +129,6 @@ struct alignas(64) tensor_map {
 static_assert(HEAD_DIM % 64 == 0 && HEAD_DIM <= 256, "head_dim: 64, 128, 192 or 256");
 static_assert(BLOCK_N % 32 == 0 && BLOCK_N <= 256, "keys of a tile: a multiple of 32 up to 256");
 
-static constexpr int PARTS = CLUSTER * WG_KV;
-static constexpr int GROUPS = WG_Q * WG_KV; // warp groups that compute
 static constexpr int BOXES = HEAD_DIM / 64; // of a row
 static constexpr int Q_BOX = 64 * 128;      // bytes
 static constexpr int Q_ROWS = BOXES * Q_BOX;
