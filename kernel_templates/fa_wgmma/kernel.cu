@@ -127,6 +127,7 @@ struct alignas(64) tensor_map {
 };
 
 static_assert(HEAD_DIM % 64 == 0 && HEAD_DIM <= 256, "head_dim: 64, 128, 192 or 256");
+static_assert(WG_Q == 1 || PRODUCER || STAGES == 0 || !CAUSAL, "who waits for others must not be who asks for tiles");
 static_assert(BLOCK_N % 32 == 0 && BLOCK_N <= 256, "keys of a tile: a multiple of 32 up to 256");
 
 static constexpr int BOXES = HEAD_DIM / 64; // of a row
@@ -753,14 +754,13 @@ DEVICE void turn_end(const place &at)
 }
 
 // A tile none of whose keys the group's rows see.
-DEVICE void pass(const stream &x, const place &at, int i, const cursor &c)
+DEVICE void pass(const place &at, const cursor &c)
 {
     barrier_wait(at.k_full + 8 * c.slot, c.phase);
     barrier_wait(at.v_full + 8 * c.slot, c.phase);
     turn_begin(at);
     turn_end(at);
     release(at.k_empty + 8 * c.slot, at), release(at.v_empty + 8 * c.slot, at);
-    refill(x, at, false, i, c), refill(x, at, true, i, c);
 }
 
 // The group's rows see no key of the part.
@@ -780,7 +780,7 @@ DEVICE void walk_plain(carried &w, const stream &x, const place &at)
     int i = 0;
 #pragma unroll 1
     for (; i < at.n && !sees(at, i); i++, c = next(c))
-        pass(x, at, i, c);
+        pass(at, c);
     if (i == at.n) return nothing(w);
     const int first = i;
 #pragma unroll 1
@@ -818,7 +818,7 @@ DEVICE void walk_overlapped(carried &w, const stream &x, const place &at)
     int i = 0;
 #pragma unroll 1
     for (; i < at.n && !sees(at, i); i++, c = next(c))
-        pass(x, at, i, c);
+        pass(at, c);
     if (i == at.n) return nothing(w);
     const int first = i;
     barrier_wait(at.k_full + 8 * c.slot, c.phase);
@@ -903,7 +903,7 @@ DEVICE void walk_double(carried &w, const stream &x, const place &at)
     int i = 0;
 #pragma unroll 1
     for (; i < at.n && !sees(at, i); i++, c = next(c))
-        pass(x, at, i, c);
+        pass(at, c);
     if (i == at.n) return nothing(w);
     barrier_wait(at.k_full + 8 * c.slot, c.phase);
     issue_qk(s, w, at, c.slot);
