@@ -1250,7 +1250,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
             }
             return;
         }
-        take_registers<GROUPS <= 2 ? 240 : GROUPS == 3 ? 160 : 120>();
+        take_registers<GROUPS <= 2 ? 240 : GROUPS == 3 ? 160 : 112>();
     }
     carried w;
     if (PING_PONG && at.group == 1) named_arrive<256>(1);
