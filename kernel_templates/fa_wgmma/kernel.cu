@@ -1109,7 +1109,7 @@ DEVICE void merge(const carried &w, const place &at, u32 received, u32 arrived, 
 DEVICE void write_rows(const float (&x)[SLICE_REGS], const float (&l)[2], const place &at, unsigned char *memory,
                        u16 *o)
 {
-    constexpr int chunks = SLICE / 8, span = chunks < 8 ? chunks : 8;
+    constexpr int chunks = SLICE / 8, factor = chunks & -chunks, span = factor < 8 ? factor : 8;
     const int g = at.lane / 4, t = at.lane % 4;
     unsigned char *rows = memory + at.warp * 16 * SLICE * 2;
     const auto swizzle = [](int row) { return (row & 7) / (8 / span); };
