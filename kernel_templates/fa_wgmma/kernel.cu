@@ -1064,6 +1064,7 @@ DEVICE void merge(const carried &w, const place &at, u32 received, u32 arrived, 
 #pragma unroll
             for (int e = 0; e < SLICE_REGS; e++)
                 x[e] = w.o[q * SLICE_REGS + e];
+            if (at.lane == 0) barrier_arrive(arrived + 8 * group); // this warp too has read Q, which will be written over
         } else {
             send<q>(w, at, received, arrived);
         }
@@ -1173,7 +1174,7 @@ DEVICE void begin(const stream &x, const place &at, const tensor_map *q_map, u32
         if (!PRODUCER) copy_first(x);
     }
     if (PARTS > 1 && at.warp == 2 && elect()) {
-        barrier_init(merge_bar, 4 * (PARTS - 1));
+        barrier_init(merge_bar, 4 * PARTS);
         barrier_init_done();
     }
 }
