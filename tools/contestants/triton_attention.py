@@ -40,9 +40,10 @@ def _walk(acc, total, top, q, k, v, at, begin, end, rows, SHIFT: tl.constexpr, S
             logits *= SCALE
         if MASKED:
             columns = n + tl.arange(0, BLOCK_N)[None, :]
-            seen = columns < SEQ_KV
             if CAUSAL:
-                seen &= columns <= rows[:, None] + SHIFT
+                seen = columns <= rows[:, None] + SHIFT  # below SEQ_KV in every row that is stored
+            else:
+                seen = columns < SEQ_KV
             logits = tl.where(seen, logits, float('-inf'))
         if SCALE > 0:
             new = tl.maximum(top, tl.max(logits, 1) * SCALE)
