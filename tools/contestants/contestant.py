@@ -1,16 +1,15 @@
 """What all contestants share: the line protocol, inputs and outputs, graph capture and timing.
 
-A contestant is a program that times somebody else's attention for fatune, with the same inputs on the same device; README.md
-beside this file says how it is asked. A new one is a subclass of TorchContestant with attend(), or of Contestant when it has
+A contestant is a program that times somebody else's attention for fatune, with the same inputs on the same device;
+docs/CONTESTANTS.md says how it is asked. A new one is a subclass of TorchContestant with attend(), or of Contestant when it has
 nothing to do with PyTorch, and a file of ten lines that calls main().
 
 Streams. Standard output is the protocol's alone: Link keeps a copy of it and points descriptor 1 at stderr before any library is
 loaded, so that whatever prints, from Python, C or a child, prints into the log.
 
 Time. A sample is k launches captured as one CUDA graph, between two events, behind a kernel that spins until the host has handed
-everything over: no host time is in it. Launches walk over the tensor sets and a sample goes on where the last one stopped, as
-fatune's own arms do: a sample that always began at set 0 could find its few sets in the L2. Outputs lie in the graphs' memory
-pool, one for each set.
+everything over: no host time is in it. Launch i runs on tensor set i mod sets; outputs lie in the graphs' memory pool, one for
+each set.
 """
 import contextlib
 import ctypes
@@ -25,8 +24,6 @@ from dataclasses import dataclass
 
 PROTOCOL = '1'
 WORD_BYTES = 2  # of f16 and bf16
-MAX_STARTS = 64  # sets at which a sample may start: bounds the number of graphs
-MAX_GRAPHS = 256
 LEAD_CYCLES, LEAD_CYCLES_A_LAUNCH = 200_000, 400  # about 0.1 ms and 0.2 us: what the host needs to hand over a graph
 
 
@@ -283,9 +280,8 @@ class TorchContestant(Contestant):
         self.problem = self.device = self.dtype = None
         self.tensors = {}  # of q, k, v: a tensor for each set
         self.outputs = []  # for each set, while launches are being captured
-        self.graphs = {}  # by (k, first set)
+        self.graphs = {}  # by k
         self.choice = None  # what tune() said
-        self.cursor = 0  # the set at which the next sample starts
 
     def title(self, torch):
         raise NotImplementedError
@@ -342,7 +338,6 @@ class TorchContestant(Contestant):
         self.tensors[name] = [torch.frombuffer(data, dtype=self.dtype).reshape(shape).to(self.device) for data in contents]
 
     def prepare(self):
-        self.cursor = 0
         if self.choice is None:
             self.choice = self.tune()
         for _ in range(3):  # first launches load modules, make plans and workspaces: not inside a capture
@@ -361,15 +356,15 @@ class TorchContestant(Contestant):
         torch.cuda.synchronize()
         self.outputs = []
 
-    def capture(self, k, first=0):
-        """A graph of k launches from set `first` on, run once. Shares the memory of self.graphs: no two run at a time."""
+    def capture(self, k):
+        """A graph of k launches, run once. Shares the memory of self.graphs: no two run at a time."""
         import torch
         self.outputs = []
         graph = torch.cuda.CUDAGraph()
         pool = next(iter(self.graphs.values())).pool() if self.graphs else None
         with torch.cuda.graph(graph, pool=pool, stream=torch.cuda.current_stream()):
             for i in range(k):
-                self.launch((first + i) % self.problem.sets)
+                self.launch(i % self.problem.sets)
         graph.replay()
         self.wait()
         return graph
@@ -386,19 +381,9 @@ class TorchContestant(Contestant):
         return begin.elapsed_time(end) * 1e3 / k
 
     def sample(self, k):
-        sets = self.problem.sets
-        stride = max(1, min(sets // MAX_STARTS, k))
-        first = -(-self.cursor // stride) * stride
-        if first >= sets:
-            first = 0
-        graph = self.graphs.get((k, first))
-        if graph is None:
-            if len(self.graphs) >= MAX_GRAPHS:
-                self.graphs.clear()
-            graph = self.graphs[k, first] = self.capture(k, first)
-        us = self.replay_us(graph, k)
-        self.cursor = (first + k) % sets
-        return us
+        if k not in self.graphs:
+            self.graphs[k] = self.capture(k)
+        return self.replay_us(self.graphs[k], k)
 
     def output(self):
         import torch
