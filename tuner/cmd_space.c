@@ -5,11 +5,12 @@
 
 #include "cand.h"
 #include "command.h"
+#include "contestant.h"
 #include "paths.h"
 #include "target.h"
 
 struct options {
-    const char *device, *arch, *templates;
+    const char *device, *arch, *templates, *contestants;
     bool json;
     int list;
 };
@@ -135,6 +136,9 @@ static void print_text(const struct view *v)
         print_template(v, i);
     printf("\n%s%" PRIu64 " valid points in all%s\n", v->exact ? "" : "about ", v->valid,
            v->exact ? "" : " (estimated from 100,000 uniform draws)");
+    for (int i = 0; i < v->space.ncontestants; i++)
+        printf("%s%s", i ? ", " : "contestants: ", v->space.contestants[i].name);
+    if (v->space.ncontestants > 0) printf("\n");
     print_list(v);
 }
 
@@ -166,7 +170,7 @@ static json_t *template_json(const struct view *v, int i)
 
 static json_t *to_json(const struct view *v)
 {
-    json_t *templates = json_array(), *list = json_array();
+    json_t *templates = json_array(), *list = json_array(), *contestants = json_array();
     uint64_t rank = 0;
     struct cand c;
 
@@ -174,9 +178,12 @@ static json_t *to_json(const struct view *v)
         json_array_append_new(templates, template_json(v, i));
     for (int n = 0; n < v->o->list && domain_next(v->d, &rank, &c); n++)
         json_array_append_new(list, cand_to_json(v->d, &c));
-    return json_pack("{s:s, s:s, s:o, s:o, s:I, s:b, s:o, s:o}", "space", v->space.name, "digest", v->space.digest,
+    for (int i = 0; i < v->space.ncontestants; i++)
+        json_array_append_new(contestants, json_string(v->space.contestants[i].name));
+    return json_pack("{s:s, s:s, s:o, s:o, s:I, s:b, s:o, s:o, s:o}", "space", v->space.name, "digest", v->space.digest,
                      "problem", problem_to_json(&v->space.problem), "device", target_to_json(&v->target), "valid",
-                     (json_int_t)v->valid, "exact", v->exact, "templates", templates, "list", list);
+                     (json_int_t)v->valid, "exact", v->exact, "templates", templates, "list", list, "contestants",
+                     contestants);
 }
 
 static int look(struct view *v, struct err *e)
@@ -188,6 +195,12 @@ static int look(struct view *v, struct err *e)
     TRY(target_resolve(v->o->device, v->o->arch, &v->target, e));
     paths_templates(&paths, v->path, v->o->templates);
     TRY(domain_open(&v->d, &v->space, paths.dirs, paths.n, &v->target, e));
+    paths_contestants(&paths, v->path, v->o->contestants);
+    for (int i = 0; i < v->space.ncontestants; i++) {
+        struct contestant_program p;
+        TRY(contestant_find(&p, &v->space.contestants[i], v->path, &paths, e));
+        contestant_program_free(&p);
+    }
     v->valid = domain_count(v->d, &v->exact);
     v->nx = domain_exclusions(v->d, &v->x);
 out:
@@ -201,6 +214,7 @@ static int exec(const struct command *self, int argc, char **argv)
         {"device", OPTION_TEXT, &o.device, "NAME", "device to plan for (default auto); `fatune devices` lists them"},
         {"arch", OPTION_TEXT, &o.arch, "NAME", "plan for an architecture, such as sm_89, without having the device"},
         {"templates", OPTION_TEXT, &o.templates, "DIR", "look for templates here too"},
+        {"contestants", OPTION_TEXT, &o.contestants, "DIR", "look for contestants here too"},
         {"list", OPTION_INT, &o.list, "N", "print the first N valid points"},
         {"json", OPTION_FLAG, &o.json, NULL, "print as JSON (docs/JSON.md)"},
         {0}};

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buf.h"
 #include "target.h"
 
 #define DEADLINE_S 120.0
@@ -25,6 +26,7 @@ struct contestant {
     bool answered;
     enum worker_outcome outcome;
     char *answer; /* its line */
+    struct buf command;
 };
 
 const char *contestant_name(const struct contestant *c)
@@ -35,6 +37,11 @@ const char *contestant_name(const struct contestant *c)
 const char *contestant_version(const struct contestant *c)
 {
     return c->version;
+}
+
+const char *contestant_command(const struct contestant *c)
+{
+    return c->command.n > 0 ? c->command.p : "";
 }
 
 const char *contestant_choice(const struct contestant *c)
@@ -291,7 +298,10 @@ int contestant_open(struct contestant **out, struct worker_loop *l, const struct
         snprintf(visible, sizeof visible, "CUDA_VISIBLE_DEVICES=%s", t->uuid);
         env[0] = visible;
     }
-    if (worker_spawn_program(l, &program, &c->w, e) != 0) {
+    for (char *const *word = p->args; p->folder && *word; word++)
+        buf_printf(&c->command, "%s%s", c->command.n ? "\n" : "", *word);
+    if (buf_check(&c->command, e) != 0 || worker_spawn_program(l, &program, &c->w, e) != 0) {
+        buf_free(&c->command);
         free(c);
         return -1;
     }
@@ -309,5 +319,6 @@ void contestant_close(struct contestant *c)
     if (c->w && !worker_busy(c->w)) worker_tell_take(c->w, json_pack("{s:s}", "line", "quit"));
     if (c->w) worker_stop(c->w);
     free(c->answer);
+    buf_free(&c->command);
     free(c);
 }

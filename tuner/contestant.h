@@ -61,8 +61,11 @@ enum contestant_state contestant_state(const struct contestant *c);
 bool contestant_wait(struct contestant *c);
 const char *contestant_name(const struct contestant *c);
 const char *contestant_version(const struct contestant *c); /* its hello, "" before */
-const char *contestant_choice(const struct contestant *c);  /* of its last prepare */
-const char *contestant_why(const struct contestant *c);     /* why it is out, "" */
+/* The words of its command as the space has them, joined by newlines; "" for a program found by its name. Another command is another
+ * contestant, wherever its folder is. */
+const char *contestant_command(const struct contestant *c);
+const char *contestant_choice(const struct contestant *c); /* of its last prepare */
+const char *contestant_why(const struct contestant *c);    /* why it is out, "" */
 
 /* Requests, in the protocol's order. false: it is out. Paths are absolute. */
 bool contestant_problem(struct contestant *c, const struct problem *p, const struct target *t, int sets);

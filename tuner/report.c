@@ -103,11 +103,16 @@ void report_dead(struct buf *out, const json_t *dead)
     }
 }
 
+static bool invalid(const json_t *contestant)
+{
+    return strcmp(text(json_object_get(contestant, "verdict"), "outcome"), "INVALID") == 0;
+}
+
 void report_contestant(struct buf *out, const json_t *c)
 {
     buf_printf(out, "      %s%s%s\n", text(c, "version"), *text(c, "choice") ? "; " : "", text(c, "choice"));
     if (*text(c, "wrong")) buf_printf(out, "      wrong: %s\n", text(c, "wrong"));
-    if (strcmp(text(json_object_get(c, "verdict"), "outcome"), "INVALID") == 0) {
+    if (invalid(c)) {
         const json_t *first = json_array_get(json_object_get(json_object_get(c, "verdict"), "clauses"), 0);
         buf_printf(out, "      not a valid trial: %s\n", text(first, "why"));
     }
@@ -125,7 +130,8 @@ static void contestant(struct buf *out, const json_t *c)
     buf_printf(out, "  %-16s %9.3f %9.3f  %.4f ", text(c, "name"), number(v, "median_a_us"), number(v, "median_b_us"),
                number(v, "ratio"));
     interval(out, v, "ratio_boot_t", "");
-    buf_printf(out, "  %s%s\n", text(c, "relation"), *text(c, "wrong") ? ", but the contestant is WRONG" : "");
+    buf_printf(out, "  %s%s%s\n", text(c, "relation"), *text(c, "wrong") ? ", but the contestant is WRONG" : "",
+               invalid(c) ? ", but the trial is not valid" : "");
     report_contestant(out, c);
 }
 

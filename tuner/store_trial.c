@@ -181,21 +181,22 @@ int store_trial_contestant(struct store *s, int64_t candidate, const char *conte
                            int64_t *trial, bool *contestant_is_b, bool *found, struct err *e)
 {
     static const char what[] = "look up a trial";
-    int64_t b = 0;
-
-    if (store_number(
-            s, trial, found, what, e,
-            "SELECT t.id FROM trial t JOIN run r ON r.id = t.run JOIN candidate c ON c.id = iif(t.a = ?1, t.b, t.a)"
-            " WHERE t.kind = 'contestant' AND (t.a = ?1 OR t.b = ?1) AND json_extract(c.params, '$.contestant') = ?2"
-            " AND r.environment = ?3 AND r.state = 'done' AND EXISTS (SELECT 1 FROM session WHERE trial = t.id)"
-            " ORDER BY t.id DESC LIMIT 1",
-            "isi", candidate, contestant, environment) != 0 ||
-        !*found)
-        return *found ? -1 : 0;
-    if (store_number(s, &b, NULL, what, e, "SELECT a = ? FROM trial WHERE id = ?", "ii", candidate, *trial) != 0)
-        return -1;
-    *contestant_is_b = b != 0;
-    return 0;
+    int64_t first = 0;
+    int rc;
+    *found = false;
+    TRY(store_number(
+        s, trial, found, what, e,
+        "SELECT t.id FROM trial t JOIN run r ON r.id = t.run JOIN candidate c ON c.id = iif(t.a = ?1, t.b, t.a)"
+        " WHERE t.kind = 'contestant' AND (t.a = ?1 OR t.b = ?1) AND json_extract(c.params, '$.contestant') = ?2"
+        " AND r.environment = ?3 AND r.state = 'done'" /* and it did not leave in the middle */
+        " AND (SELECT count(*) FROM session WHERE trial = t.id) >= json_extract(t.settings, '$.sessions')"
+        " ORDER BY t.id DESC LIMIT 1",
+        "isi", candidate, contestant, environment));
+    if (*found)
+        TRY(store_number(s, &first, NULL, what, e, "SELECT a = ? FROM trial WHERE id = ?", "ii", candidate, *trial));
+    *contestant_is_b = first != 0;
+out:
+    return rc;
 }
 
 int store_trial_samples(struct store *s, int64_t trial,

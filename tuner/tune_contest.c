@@ -365,7 +365,7 @@ static int identity(struct tune *t, const struct contestant *c, char id[DIGEST_H
     int rc;
 
     if (!params) return err_nomem(e);
-    digest_strings(id, "contestant 1", contestant_name(c), contestant_version(c), NULL);
+    digest_strings(id, "contestant 1", contestant_name(c), contestant_version(c), contestant_command(c), NULL);
     rc = store_candidate(t->store, id, params, row, e);
     json_decref(params);
     return rc;
@@ -609,7 +609,8 @@ int tune_contest(struct tune *t, struct err *e)
     if (t->ncontestants == 0) return 0;
     t->progress.phase = TUNE_CONTEST;
     t->progress.total = 0;
-    tune_report(t, "the %d contestants, one after the other", t->ncontestants);
+    tune_report(t, "%s meets %d contestant%s", t->has_champion || !t->o->no_promote ? "the champion" : "the best arm",
+                t->ncontestants, t->ncontestants == 1 ? "" : "s");
     if (tune_contestants_start(t, e) != 0 || tune_contestants_settle(t, e) != 0 || tune_ready(t, t->winner, e) != 0)
         return -1;
     for (int i = 0; i < t->ncontestants; i++)

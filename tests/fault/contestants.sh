@@ -131,7 +131,7 @@ for signal in KILL INT; do
     "$FATUNE_FAKE" run "$work/hangs.yaml" --device fake --evaluations 2 --store "$work/hangs-$signal.db" >"$work/out" 2>"$work/err" </dev/null &
     pid=$!
     for ((i = 0; i < 400; i++)); do
-        ! grep -q 'contestants\?, one after the other' "$work/err" || break
+        ! grep -q 'the champion meets 1 contestant$' "$work/err" || break
         sleep 0.05
     done
     sleep 1

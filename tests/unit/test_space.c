@@ -102,7 +102,9 @@ static void test_digest(void **state)
                                        "name: m\nproblem: {batch: 2, heads: 8, seq_q: 512, head_dim: 64, scale: 0.125, "
                                        "mask: none}\ntemplates: [tile_cl]\n"
                                        "search: {seed: 42}\nvalidate: {}\nmeasure: {cache: warm}\npromote: {target_us: "
-                                       "none, alpha: 5e-3}\nparams: {}\nconstraints: []\n"};
+                                       "none, alpha: 5e-3}\nparams: {}\nconstraints: []\n",
+                                       "name: m\nproblem: {batch: 2, heads: 8, seq_q: 512, head_dim: 64}\n"
+                                       "templates: [tile_cl]\ncontestants: [a, {name: b, command: [./b]}]\n"};
     static const char *const other[] = {
         "name: n\nproblem: {batch: 2, heads: 8, seq_q: 512, head_dim: 64}\ntemplates: [tile_cl]\n",
         "name: m\nproblem: {batch: 2, heads: 8, seq_q: 511, head_dim: 64}\ntemplates: [tile_cl]\n",
