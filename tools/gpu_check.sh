@@ -3,20 +3,24 @@
 #   tools/gpu_check.sh        from the root of a copy of the tree with build-portable/bin (or build/) in it
 # Records go to $OUT, by default results/gpu_check: summary.txt, steps.log, fatune.db; tools/record.py makes a page of them.
 #   tools/gpu_check.sh --contestants [SPACE...]
-# instead runs the spaces named (by default those below) with their contestants, in about nine minutes: one table, contestants.md and
+# instead runs the spaces named (by default those below) with their contestants, in about eleven minutes: one table, contestants.md and
 # contestants.json, written anew after each space. Needs what the contestants need (tools/contestants/README.md). Records go to
 # results/gpu_check_contestants.
 # Ends with 1 when a step failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 CONTESTED=(s512 s512_causal b8_s512 b8_s512_causal s1024 s1024_causal s4096_d128 s4096_d128_causal)
+# Proposals (15 to 25 a second where a candidate is checked quickly, 2 at 4x16x4096x128), and minutes, a quarter of which is the box of a
+# trial: about 12 sessions at the short shapes, 8 at the others.
+declare -A EVALUATIONS=([s512]=300 [s512_causal]=300 [b8_s512]=150 [b8_s512_causal]=150 [s4096_d128]=50 [s4096_d128_causal]=50)
+declare -A MINUTES=([s512]=2 [s512_causal]=2)
 
 mode=check records=results/gpu_check seconds=350
 case ${1:-} in
 '') ;;
 --contestants)
     shift
-    mode=contestants records=results/gpu_check_contestants seconds=550
+    mode=contestants records=results/gpu_check_contestants seconds=900
     [ $# -eq 0 ] || CONTESTED=("$@")
     for space in "${CONTESTED[@]}"; do
         [[ $space != */* && -f spaces/$space.yaml ]] || { echo "tools/gpu_check.sh: no spaces/$space.yaml; a space is named without folder and suffix" >&2; exit 2; }
@@ -100,31 +104,17 @@ check() {
     step champions 10 "$FATUNE" champion list
 }
 
-# contested SPACE SECONDS: one run, its JSON beside that of its space. Where the time does not do for all points (some 20 a second), the
-# number of proposals says so, and strategy auto adapts instead of drawing at random.
+# contested SPACE: one run, its JSON beside that of its space.
 contested() {
-    local options=(--minutes "$(awk "BEGIN {print $2 / 60}")")
     "$FATUNE" space "spaces/$1.yaml" --json >"$work/$1.space.json" || return 1
-    python3 -c 'import json, sys; sys.exit(json.load(open(sys.argv[1]))["valid"] <= int(sys.argv[2]))' "$work/$1.space.json" $((20 * $2)) &&
-        options+=(--evaluations $((20 * $2)))
-    "$FATUNE" run "spaces/$1.yaml" "${options[@]}" --json >"$work/$1.run.json"
+    "$FATUNE" run "spaces/$1.yaml" --evaluations "$2" --minutes "$3" --json >"$work/$1.run.json"
 }
 
-# Each space gets an equal part of the time that is left. Of it, `fixed` seconds go to what does not depend on --minutes (imports, tuning
-# of contestants, the least sessions of a trial), learnt from the run before; search, race and trials take some 2.5 times the search.
 contestants() {
-    local space n=${#CONTESTED[@]} box start search fixed=45 stems=()
+    local space stems=()
     export -f contested
     for space in "${CONTESTED[@]}"; do
-        box=$(((TOTAL_S - 10 - (SECONDS - begin)) / n))
-        search=$(((box - fixed) * 2 / 5))
-        [ "$search" -ge 6 ] || search=6
-        [ "$search" -le 120 ] || search=120
-        start=$SECONDS
-        step "run_$space" $((box > 30 ? box * 3 / 2 : box)) bash -c 'contested "$@"' run "$space" "$search"
-        fixed=$((SECONDS - start - search * 5 / 2))
-        [ "$fixed" -ge 20 ] || fixed=20
-        n=$((n - 1))
+        step "run_$space" 200 bash -c 'contested "$@"' run "$space" "${EVALUATIONS[$space]:-100}" "${MINUTES[$space]:-1.2}"
         stems+=("$space=$work/$space")
         python3 -B tools/contestant_table.py "$out" "${stems[@]}"
     done
