@@ -58,7 +58,8 @@ static enum device_class set_inputs(struct check *c, enum check_set s)
 {
     if (s == CHECK_SET_PLAIN) return check_put_inputs(c, &c->plain);
     if (c->in.q == NULL && check_inputs_init(&c->in, c->p, c->e) != 0) return DEVICE_LOST;
-    check_inputs_stress(&c->in, &c->plain, c->p, s, c->rule->seed, c->decode);
+    if (check_inputs_stress(&c->in, &c->plain, c->p, s, c->rule->seed, c->decode, c->threads, c->e) != 0)
+        return DEVICE_LOST;
     return check_put_inputs(c, &c->in);
 }
 
@@ -83,8 +84,25 @@ static enum device_class set_run(struct check *c, enum check_set s)
     return check_judge_set(c, name, rows, worst); /* numbers also for a set that has failed */
 }
 
-/* What the law's runs before the last predict: the sum of their outputs, and of the magnitudes. */
-static void add_prediction(void *ctx, size_t first, size_t end)
+/* What a law predicts: ones, or the sum of the outputs of all runs but the last. */
+static void predict_ones(void *ctx, size_t first, size_t end)
+{
+    struct check *c = ctx;
+    const size_t dim = (size_t)c->p->head_dim, seq = (size_t)c->p->seq_q;
+    for (size_t i = first; i < end; i++) {
+        c->ref_o[i] = problem_keys_seen(c->p, (int)(i / dim % seq)) > 0 ? 1 : 0;
+        c->ref_low[i] = 0;
+    }
+}
+
+static void predict_nothing(void *ctx, size_t first, size_t end)
+{
+    struct check *c = ctx;
+    memset(c->ref_o + first, 0, (end - first) * sizeof *c->ref_o);
+    memset(c->ref_low + first, 0, (end - first) * sizeof *c->ref_low);
+}
+
+static void predict_sum(void *ctx, size_t first, size_t end)
 {
     struct check *c = ctx;
     for (size_t i = first; i < end; i++) {
@@ -94,20 +112,9 @@ static void add_prediction(void *ctx, size_t first, size_t end)
     }
 }
 
-static void predict(struct check *c, enum check_law l)
-{
-    size_t dim = (size_t)c->p->head_dim, rows = problem_rows(c->p);
-    for (size_t row = 0; row < rows; row++) {
-        bool seen = problem_keys_seen(c->p, (int)(row % (size_t)c->p->seq_q)) > 0;
-        for (size_t i = row * dim; i < (row + 1) * dim; i++) {
-            c->ref_o[i] = l == CHECK_LAW_ONES && seen ? 1 : 0;
-            c->ref_low[i] = 0;
-        }
-    }
-}
-
 static enum device_class law_run(struct check *c, enum check_law l)
 {
+    const size_t n = problem_q_elements(c->p);
     int runs = check_law_runs(l);
     enum device_class cls;
     if (l == CHECK_LAW_PERMUTE && c->p->mask != MASK_NONE) {
@@ -115,12 +122,13 @@ static enum device_class law_run(struct check *c, enum check_law l)
             c->laws, json_pack("{s:s, s:s}", "law", check_law_name(l), "not_run", "holds only under the full mask"));
         return DEVICE_OK;
     }
-    predict(c, l);
+    parallel_for(c->threads, n, CHECK_CHUNK, l == CHECK_LAW_ONES ? predict_ones : predict_nothing, c);
     for (int run = 0; run < runs; run++) {
-        if (check_inputs_law(&c->in, &c->plain, c->p, l, run, c->rule->seed, c->decode, c->e) != 0) return DEVICE_LOST;
+        if (check_inputs_law(&c->in, &c->plain, c->p, l, run, c->rule->seed, c->decode, c->threads, c->e) != 0)
+            return DEVICE_LOST;
         if ((cls = check_put_inputs(c, &c->in)) != DEVICE_OK) return cls;
         if (check_decided(c, cls = check_run_candidate(c, run % 2, 0, check_law_name(l)))) return cls;
-        if (run < runs - 1) parallel_for(c->threads, problem_q_elements(c->p), CHECK_CHUNK, add_prediction, c);
+        if (run < runs - 1) parallel_for(c->threads, n, CHECK_CHUNK, predict_sum, c);
     }
     check_judge_law(c, l);
     return DEVICE_OK;

@@ -13,7 +13,6 @@
 #include "check.h"
 #include "check_host.h"
 
-#define PARTS 256u /* at most: sums are taken part by part, whoever computes them */
 #define LEAST_PART 16384u
 
 static double distance(double got, double expected)
@@ -52,14 +51,19 @@ static inline double step_error(enum dtype d, float x)
     return fabs((double)rounded(d, rounded(d, rounded(d, x) + 0.3f) - 0.3f) - (double)x);
 }
 
+size_t check_part(size_t n)
+{
+    return n / CHECK_PARTS + 1 > LEAST_PART ? n / CHECK_PARTS + 1 : LEAST_PART;
+}
+
 struct pass {
     enum dtype dtype;
     const uint16_t *got;
     const float *expected, *low, *decode;
     double atol, rtol;
     size_t part; /* elements of each part but the last */
-    struct check_compare parts[PARTS];
-    double error2[PARTS], expected2[PARTS];
+    struct check_compare parts[CHECK_PARTS];
+    double error2[CHECK_PARTS], expected2[CHECK_PARTS];
 };
 
 static void compare_part(void *ctx, size_t first, size_t end)
@@ -113,7 +117,7 @@ void check_compare(const struct problem *p, struct parallel *threads, const uint
     double error2 = 0, expected2 = 0;
     pass.atol = atol;
     pass.rtol = rtol;
-    pass.part = n / PARTS + 1 > LEAST_PART ? n / PARTS + 1 : LEAST_PART;
+    pass.part = check_part(n);
     parallel_for(threads, n, pass.part, compare_part, &pass);
     *out = (struct check_compare){.n = n};
     for (size_t i = 0; i * pass.part < n; i++) {

@@ -13,6 +13,11 @@
 
 #define CHECK_WORST 5
 
+/* Sums over n elements are taken over parts of check_part(n), at most CHECK_PARTS of them, and then in their order: so they do not
+ * depend on who computes which. */
+#define CHECK_PARTS 256u
+size_t check_part(size_t n);
+
 struct check_element {
     size_t at; /* in o */
     double got, expected;

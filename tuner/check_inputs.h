@@ -58,10 +58,11 @@ void check_inputs_free(struct check_inputs *in);
  * once. */
 void check_inputs_plain(struct check_inputs *in, const struct problem *p, const struct draw *d,
                         struct parallel *threads, uint64_t seed);
-/* decode: check_decode_table of the dtype. */
-void check_inputs_stress(struct check_inputs *out, const struct check_inputs *plain, const struct problem *p,
-                         enum check_set s, uint64_t seed, const float *decode);
+/* decode: check_decode_table of the dtype. threads may be NULL. */
+int check_inputs_stress(struct check_inputs *out, const struct check_inputs *plain, const struct problem *p,
+                        enum check_set s, uint64_t seed, const float *decode, struct parallel *threads, struct err *e);
 int check_inputs_law(struct check_inputs *out, const struct check_inputs *plain, const struct problem *p,
-                     enum check_law l, int run, uint64_t seed, const float *decode, struct err *e);
+                     enum check_law l, int run, uint64_t seed, const float *decode, struct parallel *threads,
+                     struct err *e);
 
 #endif

@@ -279,44 +279,90 @@ static const struct check_law_limit {
     [CHECK_LAW_SHIFT] = {"adding a constant to the logits of a row changes the output", 0, 0, 8},
 };
 
-static double largest(const struct check *c, const uint16_t *words, size_t n)
+/* What a thread finds in a part of the output, or of V. */
+struct law_part {
+    double worst, error2, sum2, largest;
+    size_t bad, first;
+};
+
+struct law_pass {
+    const struct check *c;
+    double u, constant, value; /* allowed: constant + value u (the magnitudes) */
+    size_t part;
+    struct law_part parts[CHECK_PARTS];
+};
+
+static void largest_part(void *ctx, size_t first, size_t end)
 {
+    struct law_pass *p = ctx;
     double m = 0;
-    for (size_t i = 0; i < n; i++)
-        m = fmax(m, fabs((double)c->decode[words[i]]));
-    return m;
+    for (size_t i = first; i < end; i++)
+        m = fmax(m, fabs((double)p->c->decode[p->c->now->v[i]]));
+    p->parts[first / p->part].largest = m;
+}
+
+static void law_part(void *ctx, size_t first, size_t end)
+{
+    struct law_pass *p = ctx;
+    const struct check *c = p->c;
+    struct law_part l = {0};
+    for (size_t i = first; i < end; i++) {
+        double got = (double)c->decode[c->run[0].o[i]], want = (double)c->ref_o[i];
+        double d = isfinite(got) ? fabs(got - want) : INFINITY;
+        double allowed = p->constant + p->value * p->u * ((double)c->ref_low[i] + fabs(got));
+        if (d > l.worst) l.worst = d;
+        l.error2 += d * d;
+        l.sum2 += want * want;
+        if (!(d <= allowed) && l.bad++ == 0) l.first = i;
+    }
+    p->parts[first / p->part] = l;
+}
+
+/* The parts in order, as one. */
+static struct law_part law_passed(struct law_pass *p, size_t n, void (*fn)(void *ctx, size_t first, size_t end))
+{
+    struct law_part all = {0};
+    p->part = check_part(n);
+    parallel_for(p->c->threads, n, p->part, fn, p);
+    for (size_t i = 0; i * p->part < n; i++) {
+        const struct law_part *l = &p->parts[i];
+        if (all.bad == 0) all.first = l->first;
+        all.bad += l->bad;
+        all.worst = fmax(all.worst, l->worst);
+        all.largest = fmax(all.largest, l->largest);
+        all.error2 += l->error2;
+        all.sum2 += l->sum2;
+    }
+    return all;
 }
 
 void check_judge_law(struct check *c, enum check_law l)
 {
     const struct check_law_limit *limit = &law_limits[l];
     const char *name = check_law_name(l);
-    size_t n = problem_q_elements(c->p), bad = 0, first = 0;
-    double u = check_unit(c->p->dtype), constant = limit->absolute * u, worst = 0, error2 = 0, sum2 = 0, l2;
+    const size_t n = problem_q_elements(c->p);
+    struct law_pass pass = {.c = c, .u = check_unit(c->p->dtype), .value = limit->value};
+    struct law_part all;
+    double l2;
     bool ok;
     char place[96];
-    if (limit->relative_l2 > 0) constant = 4 * u * largest(c, c->now->v, problem_kv_elements(c->p));
-    if (limit->value > 0) constant = 1e-4;
-    for (size_t i = 0; i < n; i++) {
-        double got = (double)c->decode[c->run[0].o[i]], want = (double)c->ref_o[i];
-        double d = isfinite(got) ? fabs(got - want) : INFINITY;
-        double allowed = constant + limit->value * u * ((double)c->ref_low[i] + fabs(got));
-        worst = fmax(worst, d);
-        error2 += d * d;
-        sum2 += want * want;
-        if (!(d <= allowed) && bad++ == 0) first = i;
-    }
-    l2 = error2 > 0 ? sqrt(error2 / fmax(sum2, 1e-30)) : 0;
-    ok = bad == 0 && (limit->relative_l2 <= 0 || l2 <= limit->relative_l2 * u);
+    pass.constant = limit->absolute * pass.u;
+    if (limit->relative_l2 > 0)
+        pass.constant = 4 * pass.u * law_passed(&pass, problem_kv_elements(c->p), largest_part).largest;
+    if (limit->value > 0) pass.constant = 1e-4;
+    all = law_passed(&pass, n, law_part);
+    l2 = all.error2 > 0 ? sqrt(all.error2 / fmax(all.sum2, 1e-30)) : 0;
+    ok = all.bad == 0 && (limit->relative_l2 <= 0 || l2 <= limit->relative_l2 * pass.u);
     json_array_append_new(c->laws, json_pack("{s:s, s:o, s:o, s:o, s:I, s:b}", "law", name, "max_abs",
-                                             check_number(worst), "rel_l2", check_number(l2), "allowed",
-                                             check_number(constant), "bad", (json_int_t)bad, "ok", ok));
+                                             check_number(all.worst), "rel_l2", check_number(l2), "allowed",
+                                             check_number(pass.constant), "bad", (json_int_t)all.bad, "ok", ok));
     if (ok) return;
-    check_place(c->p, first, place, sizeof place);
+    check_place(c->p, all.first, place, sizeof place);
     check_fate(
         c, FATE_WRONG,
         "law `%s`: %s: %zu of %zu elements, first at %s (got %.6g, the law predicts %.6g), largest difference %.4g, "
         "relative L2 "
         "%.3g",
-        name, limit->what, bad, n, place, (double)c->decode[c->run[0].o[first]], (double)c->ref_o[first], worst, l2);
+        name, limit->what, all.bad, n, place, (double)c->decode[c->run[0].o[all.first]], (double)c->ref_o[all.first],
+        all.worst, l2);
 }

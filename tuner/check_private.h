@@ -20,6 +20,7 @@
 struct check_tensor {
     struct device_buffer *buffer;
     size_t bytes;
+    bool guarded; /* an output: its bands hold their pattern */
 };
 
 /* An output's buffer on the host, bands included, after two runs. Of the second there are only the bands, and the chunks in

@@ -95,10 +95,14 @@ struct device_driver {
     enum device_class (*fill)(struct device *d, struct device_buffer *b, size_t offset, size_t n, uint32_t pattern,
                               struct err *e);
 
-    /* Host memory that write and read are fastest with; NULL when there is none. Both members are NULL where any memory is
-     * as good. */
+    /* Host memory that write and read are fastest with; NULL when there is none. The four members are NULL where any memory
+     * is as good. */
     void *(*host_alloc)(struct device *d, size_t bytes);
     void (*host_free)(struct device *d, void *p);
+    /* read into such memory, which is not to be touched before `wait` has returned. */
+    enum device_class (*read_start)(struct device *d, struct device_buffer *b, size_t offset, void *dst, size_t n,
+                                    struct err *e);
+    enum device_class (*wait)(struct device *d, struct err *e);
 
     /* One launch and a wait for its end; errors of the launch and of the run are both reported here. */
     enum device_class (*run)(struct device *d, const struct device_launch *l, struct err *e);

@@ -414,17 +414,25 @@ out:
     return class;
 }
 
-static enum device_class cuda_read(struct device *d, struct device_buffer *b, size_t offset, void *dst, size_t n,
-                                   struct err *e)
+static enum device_class cuda_read_start(struct device *d, struct device_buffer *b, size_t offset, void *dst, size_t n,
+                                         struct err *e)
 {
-    enum device_class class = DEVICE_OK;
     if (!alive(d, e)) return DEVICE_STICKY;
     if (!in_buffer(b, offset, n, e)) return DEVICE_LOST;
     if (n == 0) return DEVICE_OK;
-    DO(d->api.copy_out(dst, b->address + offset, n, d->stream), "copying from the device");
-    class = wait_stream(d, "copying from the device", e);
-out:
-    return class;
+    return answer(d, d->api.copy_out(dst, b->address + offset, n, d->stream), "copying from the device", e);
+}
+
+static enum device_class cuda_wait(struct device *d, struct err *e)
+{
+    return alive(d, e) ? wait_stream(d, "copying from the device", e) : DEVICE_STICKY;
+}
+
+static enum device_class cuda_read(struct device *d, struct device_buffer *b, size_t offset, void *dst, size_t n,
+                                   struct err *e)
+{
+    enum device_class class = cuda_read_start(d, b, offset, dst, n, e);
+    return class == DEVICE_OK ? cuda_wait(d, e) : class;
 }
 
 static enum device_class cuda_fill(struct device *d, struct device_buffer *b, size_t offset, size_t n, uint32_t pattern,
@@ -634,6 +642,8 @@ const struct device_driver device_cuda = {
     .fill = cuda_fill,
     .host_alloc = cuda_host_alloc,
     .host_free = cuda_host_free,
+    .read_start = cuda_read_start,
+    .wait = cuda_wait,
     .run = cuda_run,
     .batch_open = cuda_batch_open,
     .batch_run = cuda_batch_run,

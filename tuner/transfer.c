@@ -1,10 +1,11 @@
-/* One block, filled and emptied in turn: the copy by the device's DMA and the work of the threads do not overlap, but each is
- * short. BLOCK is long enough that a copy's start and the threads' waking do not count, and short enough for a cache. */
+/* One block of two halves. While threads take what was read into one half, the device reads into the other, where its driver can
+ * do that. A half is long enough that a copy's start and the threads' waking do not count, and short enough for a cache. Writing
+ * takes turns: what is written was drawn, which takes longer than the copy. */
 #include "transfer.h"
 
 #include <stdlib.h>
 
-#define BLOCK ((size_t)8 << 20)
+#define HALF ((size_t)4 << 20)
 
 struct transfer {
     const struct device_driver *drv;
@@ -20,9 +21,9 @@ int transfer_open(struct transfer **out, const struct device_driver *drv, struct
     struct transfer *t = malloc(sizeof *t);
     if (t == NULL) return err_nomem(e);
     *t = (struct transfer){.drv = drv, .d = d, .threads = threads};
-    if (drv->host_alloc != NULL) t->block = drv->host_alloc(d, BLOCK);
+    if (drv->host_alloc != NULL) t->block = drv->host_alloc(d, 2 * HALF);
     t->from_driver = t->block != NULL;
-    if (t->block == NULL) t->block = malloc(BLOCK);
+    if (t->block == NULL) t->block = malloc(2 * HALF);
     if (t->block == NULL) {
         free(t);
         return err_nomem(e);
@@ -61,8 +62,8 @@ static void chunk(void *ctx, size_t first, size_t end)
 enum device_class transfer_write(struct transfer *t, struct device_buffer *b, size_t offset, size_t n,
                                  void (*make)(void *ctx, void *bytes, size_t at, size_t m), void *ctx, struct err *e)
 {
-    for (size_t at = 0; at < n; at += BLOCK) {
-        const size_t m = n - at < BLOCK ? n - at : BLOCK;
+    for (size_t at = 0; at < n; at += HALF) {
+        const size_t m = n - at < HALF ? n - at : HALF;
         struct pass p = {.block = t->block, .at = at, .make = make, .ctx = ctx};
         enum device_class cls;
         parallel_for(t->threads, m, TRANSFER_CHUNK, chunk, &p);
@@ -72,16 +73,31 @@ enum device_class transfer_write(struct transfer *t, struct device_buffer *b, si
     return DEVICE_OK;
 }
 
+static enum device_class read_half(struct transfer *t, struct device_buffer *b, size_t offset, const struct pass *p,
+                                   size_t m, struct err *e)
+{
+    if (t->from_driver && t->drv->read_start != NULL)
+        return t->drv->read_start(t->d, b, offset + p->at, p->block, m, e);
+    return t->drv->read(t->d, b, offset + p->at, p->block, m, e);
+}
+
 enum device_class transfer_read(struct transfer *t, struct device_buffer *b, size_t offset, size_t n,
                                 void (*take)(void *ctx, const void *bytes, size_t at, size_t m), void *ctx,
                                 struct err *e)
 {
-    for (size_t at = 0; at < n; at += BLOCK) {
-        const size_t m = n - at < BLOCK ? n - at : BLOCK;
-        struct pass p = {.block = t->block, .at = at, .take = take, .ctx = ctx};
-        enum device_class cls = t->drv->read(t->d, b, offset + at, t->block, m, e);
+    struct pass now = {.block = t->block, .take = take, .ctx = ctx}, next = now;
+    enum device_class cls = DEVICE_OK;
+    for (size_t at = 0, m; at < n; at += m) {
+        const size_t left = n - at;
+        m = left < HALF ? left : HALF;
+        if (at == 0 && (cls = read_half(t, b, offset, &now, m, e)) != DEVICE_OK) return cls;
+        if (t->from_driver && t->drv->wait != NULL && (cls = t->drv->wait(t->d, e)) != DEVICE_OK) return cls;
+        next.at = at + m;
+        next.block = t->block + (now.block == t->block ? HALF : 0);
+        if (left > m) cls = read_half(t, b, offset, &next, left - m < HALF ? left - m : HALF, e);
         if (cls != DEVICE_OK) return cls;
-        parallel_for(t->threads, m, TRANSFER_CHUNK, chunk, &p);
+        parallel_for(t->threads, m, TRANSFER_CHUNK, chunk, &now);
+        now = next;
     }
-    return DEVICE_OK;
+    return cls;
 }

@@ -226,6 +226,12 @@ static void draw_plain(struct check_inputs *out, const struct problem *p, uint64
     draw_close(d);
 }
 
+static void stress(struct check_inputs *in, const struct check_inputs *plain, const struct problem *p, enum check_set s,
+                   const float *decode)
+{
+    assert_int_equal(check_inputs_stress(in, plain, p, s, 3, decode, NULL, NULL), 0);
+}
+
 /* Each set is what its name says: seen from the logits of f64. */
 static void input_sets(void **state)
 {
@@ -237,18 +243,18 @@ static void input_sets(void **state)
     assert_non_null(decode);
     assert_int_equal(check_inputs_init(&in, &p, NULL), 0);
     draw_plain(&plain, &p, 3);
-    check_inputs_stress(&in, &plain, &p, CHECK_SET_LARGE, 3, decode);
+    stress(&in, &plain, &p, CHECK_SET_LARGE, decode);
     check_row_f64(&p, in.q, in.k, in.v, 5, o, &lse);
     assert_true(lse > 100 && lse < 3000);
     for (size_t i = 0; i < problem_q_elements(&p); i++)
         assert_true(fmod((double)decode[in.q[i]], 1) == 0);
-    check_inputs_stress(&in, &plain, &p, CHECK_SET_DOMINANT, 3, decode);
+    stress(&in, &plain, &p, CHECK_SET_DOMINANT, decode);
     check_row_f64(&p, in.q, in.k, in.v, 5, o, &lse);
     assert_true(lse > 20 && lse < 80);
     for (enum check_set s = CHECK_SET_GROWING; s <= CHECK_SET_SHRINKING; s++) {
         struct problem prefix = p;
         double first, whole;
-        check_inputs_stress(&in, &plain, &p, s, 3, decode);
+        stress(&in, &plain, &p, s, decode);
         check_row_f64(&p, in.q, in.k, in.v, 5, o, &whole);
         prefix.batch = 1;
         prefix.seq_kv = 8; /* the first keys of the first head */
@@ -259,9 +265,9 @@ static void input_sets(void **state)
         else
             assert_true(whole - first < 1);
     }
-    check_inputs_stress(&in, &plain, &p, CHECK_SET_EQUAL, 3, decode);
+    stress(&in, &plain, &p, CHECK_SET_EQUAL, decode);
     assert_memory_equal(in.k, in.k + 39 * 16, 32);
-    check_inputs_stress(&in, &plain, &p, CHECK_SET_OFFSET, 3, decode);
+    stress(&in, &plain, &p, CHECK_SET_OFFSET, decode);
     for (size_t i = 0; i < problem_kv_elements(&p); i++)
         assert_true(fabs((double)decode[in.v[i]] - 100) < 8);
     check_inputs_free(&plain);
@@ -283,12 +289,12 @@ static void law_inputs_exact(void **state)
         draw_plain(&plain, &p, 4);
         for (int i = 0; i < 3; i++) {
             assert_int_equal(check_inputs_init(&in[i], &p, NULL), 0);
-            assert_int_equal(check_inputs_law(&in[i], &plain, &p, CHECK_LAW_LINEAR, i, 4, decode, NULL), 0);
+            assert_int_equal(check_inputs_law(&in[i], &plain, &p, CHECK_LAW_LINEAR, i, 4, decode, NULL, NULL), 0);
         }
         for (size_t i = 0; i < problem_kv_elements(&p); i++)
             assert_true(decode[in[0].v[i]] + decode[in[1].v[i]] == decode[in[2].v[i]]);
         for (int i = 0; i < 2; i++)
-            assert_int_equal(check_inputs_law(&in[i], &plain, &p, CHECK_LAW_SHIFT, i, 4, decode, NULL), 0);
+            assert_int_equal(check_inputs_law(&in[i], &plain, &p, CHECK_LAW_SHIFT, i, 4, decode, NULL, NULL), 0);
         for (size_t i = 0; i < problem_kv_elements(&p); i++)
             assert_true(fabsf(decode[in[1].k[i]] - decode[in[0].k[i]]) == 8);
         for (int i = 0; i < 3; i++)
