@@ -27,7 +27,7 @@
 #define RAMP_LOGIT 40.0
 #define OFFSET_V 100.0
 #define WORDS 65536u
-#define CHUNK 32768u /* elements, about, that a thread takes at a time */
+#define CHUNK 32768u     /* elements, about, that a thread takes at a time */
 #define MAX_FACTOR 512.0 /* keeps the integers times it below f16's 65504 */
 
 const char *check_set_name(enum check_set s)
@@ -272,8 +272,7 @@ static void ramp_rows(void *ctx, size_t first, size_t end)
         double t = seq > 1 ? (double)(row % seq) / (double)(seq - 1) : 1.0, a = m->top * (m->grow ? t : 1.0 - t);
         for (size_t c = 0; c < dim; c++) {
             uint16_t *x = &m->out->k[row * dim + c];
-            *x = check_encode(m->p->dtype,
-                              0.5 * (double)m->decode[*x] + a * (double)direction(m->seed, row / seq, c));
+            *x = check_encode(m->p->dtype, 0.5 * (double)m->decode[*x] + a * (double)direction(m->seed, row / seq, c));
         }
     }
 }

@@ -56,7 +56,7 @@ static void *help(void *arg)
     return NULL;
 }
 
-static int threads_wanted(int *out, struct err *e)
+int parallel_wanted(int *out, struct err *e)
 {
     const char *text = getenv("FATUNE_THREADS");
     char *end;
@@ -90,7 +90,7 @@ static void start_helpers(struct parallel *p, size_t n)
 int parallel_open(struct parallel **out, int threads, struct err *e)
 {
     struct parallel *p;
-    if (threads <= 0 && threads_wanted(&threads, e) != 0) return -1;
+    if (threads <= 0 && parallel_wanted(&threads, e) != 0) return -1;
     p = calloc(1, sizeof *p + (size_t)threads * sizeof p->helpers[0]);
     if (p == NULL) return err_nomem(e);
     pthread_mutex_init(&p->lock, NULL);

@@ -17,8 +17,10 @@
 
 struct parallel;
 
-/* Threads, the caller's included; 0: FATUNE_THREADS when set (ERR_USAGE when it is no number from 1 to 256), else as many
- * as this process may use cores, PARALLEL_MAX at most. Fewer when the system gives no more. */
+/* FATUNE_THREADS when set (ERR_USAGE when it is no number from 1 to 256), else as many as this process may use cores,
+ * PARALLEL_MAX at most. */
+int parallel_wanted(int *threads, struct err *e);
+/* Threads, the caller's included; 0: as wanted. Fewer when the system gives no more. */
 int parallel_open(struct parallel **out, int threads, struct err *e);
 void parallel_close(struct parallel *p);
 int parallel_threads(const struct parallel *p);

@@ -134,9 +134,11 @@ static void do_arch(const json_t *r)
 
 /* ---- compile ---- */
 
-/* A compiler that runs away is stopped by the kernel before it takes the machine along. Sanitizers reserve more than any limit. */
+/* A compiler that runs away is stopped by the kernel before it takes the machine along. Sanitizers reserve more than any limit.
+ * And compiling runs ahead, while a device waits for the threads of its worker: they go first. */
 static void confine_compiler(void)
 {
+    setpriority(PRIO_PROCESS, 0, 10);
 #ifndef __SANITIZE_ADDRESS__
     struct rlimit space = {(rlim_t)16 << 30, (rlim_t)16 << 30};
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "parallel.h"
 #include "target.h"
 #include "tune_private.h"
 #include "version.h"
@@ -113,6 +114,7 @@ static int start_workers(struct tune *t, struct err *e)
     int jobs = t->o->jobs > 0 ? t->o->jobs : cores > 0 ? (int)cores : 1;
     json_t *facts;
 
+    if (parallel_wanted(&(int){0}, e) != 0) return -1; /* the device worker would say so later, and less clearly */
     if (farm_open(&t->farm, t->loop, &t->target, t->cache, jobs, deadline_from_environment(DEADLINE_COMPILE_S), e) != 0)
         return -1;
     t->deadline_s = deadline_from_environment(t->target.is_host_cpu ? DEADLINE_CPU_S : DEADLINE_GPU_S);

@@ -123,6 +123,16 @@ json "sorted(d['samples_us'])[7] == d['median_us'] and d['detail']['report']['le
 run 0 eval "$space" --device fake --template fa_wmma --quick --samples 3
 says out '^  fate       OK$'
 says out 'median of 3 samples'
+export FATUNE_THREADS=1 # how many threads check changes no result
+run 0 eval "$space" --device fake --json
+sed 's/"\(seconds\|first_run_s\)": [0-9.e-]*//g' out >alone
+FATUNE_THREADS=5
+run 0 eval "$space" --device fake --json
+sed 's/"\(seconds\|first_run_s\)": [0-9.e-]*//g' out | cmp -s - alone || fail "5 threads and 1 give different results"
+FATUNE_THREADS=many
+run 2 eval "$space" --device fake
+says err "FATUNE_THREADS is 'many'; give a number"
+unset FATUNE_THREADS
 run 2 eval "$space" --device fake --set BLOCK_M=17
 says err 'BLOCK_M=17 here; its values are 16 32'
 run 2 eval "$space" --device fake --set BLOCK_M

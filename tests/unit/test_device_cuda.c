@@ -157,6 +157,30 @@ static void buffers(void **state)
     end(&f);
 }
 
+/* A copy into page-locked memory that is waited for holds what the kernel before it wrote. */
+static void reads_that_are_started(void **state)
+{
+    struct fixture f;
+    uint32_t *words;
+    (void)state;
+    begin(&f, "twice");
+    words = driver->host_alloc(f.d, N * 4);
+    assert_non_null(words);
+    for (uint32_t round = 1; round <= 3; round++) {
+        assert_int_equal(driver->fill(f.d, f.q, 0, N * 4, round, &f.e), DEVICE_OK);
+        memset(words, 0, N * 4);
+        assert_int_equal(driver->read_start(f.d, f.q, 4, words, N * 4 - 4, &f.e), DEVICE_OK);
+        assert_int_equal(driver->wait(f.d, &f.e), DEVICE_OK);
+        for (uint32_t i = 0; i + 1 < N; i++)
+            assert_int_equal(words[i], round);
+        assert_int_equal(words[N - 1], 0);
+        assert_int_equal(driver->write(f.d, f.q, 0, words, N * 4, &f.e), DEVICE_OK);
+    }
+    assert_int_equal(driver->read_start(f.d, f.q, N * 4, words, 4, &f.e), DEVICE_LOST);
+    driver->host_free(f.d, words);
+    end(&f);
+}
+
 static void run_and_resources(void **state)
 {
     struct fixture f;
@@ -606,6 +630,7 @@ int main(void)
         cmocka_unit_test(sticky_errors),
         cmocka_unit_test(target_is_filled),
         cmocka_unit_test(buffers),
+        cmocka_unit_test(reads_that_are_started),
         cmocka_unit_test(run_and_resources),
         cmocka_unit_test(batches_are_timed),
         cmocka_unit_test(refusals_leave_the_context_alive),

@@ -200,7 +200,8 @@ static void errors_come_back(void **state)
                 struct seen s = {.n = 13 * MIB};
                 enum device_class cls;
                 assert_int_equal(transfer_open(&t, &drivers[v], &d, NULL, &e), 0);
-                cls = reading ? transfer_read(t, &b, 0, s.n, take, &s, &e) : transfer_write(t, &b, 0, s.n, make, &s, &e);
+                cls =
+                    reading ? transfer_read(t, &b, 0, s.n, take, &s, &e) : transfer_write(t, &b, 0, s.n, make, &s, &e);
                 assert_false(d.pending);
                 transfer_close(t);
                 if (d.calls < fail_at) {
