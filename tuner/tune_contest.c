@@ -280,49 +280,67 @@ static uint64_t check_seed(const struct tune *t, const char *id)
     return rng_u64(&r) >> 1;
 }
 
-/* Its output on plain inputs, judged as a candidate's quick check judges. *wrong: malloc'ed text, NULL when right. */
-static int judge(const struct contest *x, const char *id, int64_t row, char **wrong, struct err *e)
+/* The plain inputs of a check, handed over. *ok false: why says so, or the contestant is out. */
+static int plain_inputs(const struct contest *x, json_int_t seed, bool *ok, char why[256], struct err *e)
+{
+    json_t *reply;
+
+    if (tune_device_fresh(x->t, e) != 0 ||
+        device_ask(x->t,
+                   json_pack("{s:s,s:o,s:I,s:s}", "op", "draw", "problem", problem_to_json(&x->t->space.problem),
+                             "seed", seed, "folder", x->folder_name),
+                   &reply, why, e) != 0)
+        return -1;
+    *ok = reply && hand_over(x);
+    json_decref(reply);
+    return 0;
+}
+
+/* Its output on them, judged as a candidate's quick check judges. *proof: new reference, NULL when *why says so or it is out. */
+static int judge(const struct contest *x, json_int_t seed, json_t **proof, char why[256], struct err *e)
+{
+    struct tune *t = x->t;
+    char path[PATH_MAX + 4];
+    int rc;
+
+    tensor_path(x, 'o', path);
+    if (!contestant_output(x->c, path)) return 0;
+    rc = device_ask(t,
+                    json_pack("{s:s,s:o,s:o,s:s,s:{s:I,s:f,s:f}}", "op", "judge", "problem",
+                              problem_to_json(&t->space.problem), "reference", tune_kernel_json(&t->reference, 0),
+                              "folder", x->folder_name, "rule", "seed", seed, "atol", t->space.validate.atol, "rtol",
+                              t->space.validate.rtol),
+                    proof, why, e);
+    unlink(path);
+    if (*proof) json_object_del(*proof, "done");
+    return rc;
+}
+
+/* Inputs and proof, which is kept: a run that goes on does not judge again. *wrong: malloc'ed text, NULL when right. */
+static int prove(const struct contest *x, const char *id, int64_t row, char **wrong, struct err *e)
 {
     struct tune *t = x->t;
     json_int_t seed = (json_int_t)check_seed(t, id);
-    char path[PATH_MAX + 4], why[256] = "";
-    json_t *reply = NULL;
+    json_t *proof = NULL;
+    char why[256] = "";
     const char *text;
     enum fate fate = FATE_OK;
+    bool known, ok = false;
     int rc;
 
     *wrong = NULL;
-    TRY(tune_device_fresh(t, e));
-    TRY(device_ask(t,
-                   json_pack("{s:s,s:o,s:I,s:s}", "op", "draw", "problem", problem_to_json(&t->space.problem), "seed",
-                             seed, "folder", x->folder_name),
-                   &reply, why, e));
-    if (!reply) goto broken;
-    json_decref(reply);
-    reply = NULL;
-    tensor_path(x, 'o', path);
-    if (!hand_over(x) || !contestant_output(x->c, path)) goto out;
-    TRY(device_ask(t,
-                   json_pack("{s:s,s:o,s:o,s:s,s:{s:I,s:f,s:f}}", "op", "judge", "problem",
-                             problem_to_json(&t->space.problem), "reference", tune_kernel_json(&t->reference, 0),
-                             "folder", x->folder_name, "rule", "seed", seed, "atol", t->space.validate.atol, "rtol",
-                             t->space.validate.rtol),
-                   &reply, why, e));
-    unlink(path);
-    if (!reply) goto broken;
-    json_object_del(reply, "done");
-    text = json_string_value(json_object_get(reply, "text"));
-    if (strcmp(json_string_value(json_object_get(reply, "fate")), "OK") != 0) {
-        fate = FATE_WRONG;
-        *wrong = strdup(text ? text : "");
-        if (!*wrong) rc = err_nomem(e);
-    }
-    if (rc == 0) rc = store_check_put(t->store, t->run.id, row, "", "output", fate, reply, e);
-    goto out;
-broken:
-    rc = err_set(e, ERR_DEVICE, "the device worker failed while a contestant was checked: %s", why);
+    TRY(store_check_get(t->store, t->run.id, row, "output", &fate, &proof, &known, e));
+    TRY(plain_inputs(x, seed, &ok, why, e));
+    if (ok && !known) TRY(judge(x, seed, &proof, why, e));
+    if (*why) rc = err_set(e, ERR_DEVICE, "the device worker failed while a contestant was checked: %s", why);
+    if (*why || !proof || contestant_state(x->c) == CONTESTANT_OUT) goto out;
+    text = json_string_value(json_object_get(proof, "fate"));
+    if (!known && text && fate_parse(&fate, text) != 0) fate = FATE_WRONG;
+    text = json_string_value(json_object_get(proof, "text"));
+    if (fate != FATE_OK && !(*wrong = strdup(text ? text : ""))) rc = err_nomem(e);
+    if (rc == 0 && !known) rc = store_check_put(t->store, t->run.id, row, "", "output", fate, proof, e);
 out:
-    json_decref(reply);
+    json_decref(proof);
     return rc;
 }
 
@@ -380,7 +398,7 @@ static int prepare(struct contest *x, struct tune_pairing *pair, const char *id,
 
     TRY(open_folder(x, e));
     if (!contestant_problem(x->c, &t->space.problem, &t->target, sets)) goto out;
-    TRY(judge(x, id, pair->row[x->side], &wrong, e));
+    TRY(prove(x, id, pair->row[x->side], &wrong, e));
     if (contestant_state(x->c) != CONTESTANT_READY || !choose_k(x, sets, us)) goto out;
     if (!wrong) wrong = below_floor(t, *us);
     pair->k[x->side] = x->k;
