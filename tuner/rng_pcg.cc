@@ -47,12 +47,18 @@ extern "C" std::uint64_t rng_pcg_next(std::uint64_t word[4])
     return out;
 }
 
+/* Each state needs the one before it; two halves side by side wait for each other's multiplications instead. */
 extern "C" void rng_pcg_fill(std::uint64_t word[4], std::uint64_t *out, std::size_t n)
 {
-    engine e(word);
-    for (std::size_t i = 0; i < n; i++)
-        out[i] = e();
-    e.save_state(word);
+    const std::size_t half = n / 2;
+    engine first(word), second(word);
+    second.advance(half);
+    for (std::size_t i = 0; i < half; i++) {
+        out[i] = first();
+        out[half + i] = second();
+    }
+    if (n % 2 != 0) out[n - 1] = second();
+    second.save_state(word);
 }
 
 extern "C" void rng_pcg_skip(std::uint64_t word[4], std::uint64_t n)

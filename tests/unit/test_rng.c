@@ -57,6 +57,27 @@ static void saved_words_resume_a_stream(void **state)
         assert_true(rng_u64(&a) == rng_u64(&b));
 }
 
+/* Many at once, and left out: the same stream. */
+static void fill_and_skip(void **state)
+{
+    static const size_t sizes[] = {0, 1, 2, 3, 7, 512, 513};
+    uint64_t out[513];
+    struct rng one, many, skipped;
+    (void)state;
+    rng_init(&one, 4, "fill");
+    many = skipped = one;
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+        rng_fill(&many, out, sizes[s]);
+        rng_skip(&skipped, sizes[s]);
+        for (size_t i = 0; i < sizes[s]; i++)
+            assert_true(out[i] == rng_u64(&one));
+        assert_memory_equal(&one, &many, sizeof one);
+        assert_memory_equal(&one, &skipped, sizeof one);
+    }
+    rng_skip(&skipped, (uint64_t)1 << 40);
+    assert_memory_not_equal(&one, &skipped, sizeof one);
+}
+
 static void gsl_generator_draws_from_a_copy(void **state)
 {
     struct rng r, before;
@@ -167,6 +188,7 @@ int main(void)
         cmocka_unit_test(reference_vector),
         cmocka_unit_test(streams_are_keyed_by_seed_and_purpose),
         cmocka_unit_test(saved_words_resume_a_stream),
+        cmocka_unit_test(fill_and_skip),
         cmocka_unit_test(gsl_generator_draws_from_a_copy),
         cmocka_unit_test(below_and_uniform_are_even),
         cmocka_unit_test(below_is_unbiased_for_huge_n),
