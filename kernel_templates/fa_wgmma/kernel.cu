@@ -18,7 +18,7 @@
 // read it). STAGES = 0: every tile has its own slot and everything is asked for at the start.
 // OVERLAP = 1: S of the next tile is asked for before P V of this one, whose product runs behind the next softmax.
 // OVERLAP = 2: S of the next tile is asked for before the softmax of this one (registers for two S).
-// OVERLAP = 3: the same, and only the first tile's maximum is taken: see walk_lazy.
+// OVERLAP = 3: the same, and only the first keys' maximum is taken: see walk_lazy.
 // PING_PONG = 1: two warp groups take turns, in issuing products (OVERLAP = 1) or in exponentials (OVERLAP = 3), so that each unit is used
 // by one while the other is elsewhere.
 //
@@ -79,6 +79,9 @@
 #endif
 #ifndef PING_PONG
 #define PING_PONG 0
+#endif
+#ifndef V_LATE
+#define V_LATE 0
 #endif
 #ifndef Q_REGS
 #define Q_REGS 0
@@ -143,7 +146,8 @@ static constexpr int KV_AT = WG_Q * Q_ROWS; // [group over keys][K slots, V slot
 static constexpr int GROUP_KV = 2 * SLOTS * TILE;
 static constexpr int RECEIVED_AT = KV_AT + WG_KV * GROUP_KV;
 static constexpr int BARRIERS_AT = RECEIVED_AT + RECEIVED;
-static constexpr bool RING = SLOTS < STEPS; // slots are used again
+static constexpr bool RING = SLOTS < STEPS;        // slots are used again
+static constexpr int LAZY_PLACES = V_LATE ? 3 : 2; // of P, in the lazy walk
 static constexpr int Q_BARRIERS = WG_Q,
                      KV_BARRIERS = (RING ? 4 : 2) * SLOTS; // [K full, V full, K empty, V empty][slot]
 static constexpr int SHARED = BARRIERS_AT + 8 * (Q_BARRIERS + WG_KV * KV_BARRIERS + GROUPS);
@@ -552,13 +556,13 @@ DEVICE void copy_tile(const stream &x, bool values, int i, int slot)
         copy_box(to + b * KV_BOX, values ? x.v_map : x.k_map, bar, b * 64, tile_key(x.part, x.n, i), x.plane);
 }
 
-// The tiles that have a slot from the start: K before V, as they are needed.
+// The tiles that have a slot from the start, but the first K: K before V, as they are needed.
 DEVICE void copy_first(const stream &x)
 {
 #pragma unroll
     for (int values = 0; values < 2; values++)
 #pragma unroll 1
-        for (int i = 0; i < SLOTS && i < x.n; i++)
+        for (int i = values ? 0 : 1; i < SLOTS && i < x.n; i++)
             copy_tile(x, values, i, i);
 }
 
@@ -623,12 +627,12 @@ DEVICE void prepare(logits &s, const place &at, int key)
     if (MASKS && key + BLOCK_N - 1 > last_key(at.query)) mask_logits(s, at, key);
 }
 
-// The largest logit of the lane's row r.
-DEVICE float row_maximum(const logits &s, int r)
+// The largest logit of the lane's row r among the first keys of the tile.
+template <int keys> DEVICE float row_maximum(const logits &s, int r)
 {
     float top[4] = {NEG_INF, NEG_INF, NEG_INF, NEG_INF};
 #pragma unroll
-    for (int n = 0; n < BLOCK_N / 8; n++)
+    for (int n = 0; n < keys / 8; n++)
         top[n % 4] = fmaxf(fmaxf(top[n % 4], s[4 * n + 2 * r]), s[4 * n + 2 * r + 1]);
     top[0] = fmaxf(fmaxf(top[0], top[1]), fmaxf(top[2], top[3]));
     top[0] = fmaxf(top[0], __shfl_xor_sync(0xffffffffu, top[0], 1));
@@ -642,7 +646,7 @@ DEVICE bool advance(carried &w, const logits &s, float (&factor)[2])
     bool grown = false;
 #pragma unroll
     for (int r = 0; r < 2; r++) {
-        next[r] = fmaxf(w.m[r], row_maximum(s, r) * LOGIT);
+        next[r] = fmaxf(w.m[r], row_maximum<BLOCK_N>(s, r) * LOGIT);
         grown = grown || next[r] > w.m[r] + RESCALE_LOG2;
     }
     factor[0] = factor[1] = 1;
@@ -933,42 +937,48 @@ DEVICE void walk_double(carried &w, const stream &x, const place &at)
     hold(w.o), hold(p);
 }
 
-// Tile i of n in the lazy walk. S of tile i is under way, P V of tile i - 1 is not: it follows the exponentials of tile i, so that V may come
-// late and products run behind exponentials. A place of P is written again three tiles later, when its product is over.
-template <int i, int n> DEVICE void step_lazy(carried &w, const place &at, logits (&s)[2], weights (&p)[n < 3 ? n : 3])
+// Tile i of n in the lazy walk; S of it is under way. P V of the tile before is asked for before this one's exponentials and runs behind
+// them; with V_LATE after them, so that V may come late. A place of P is written again when the product that read it is over.
+template <int i, int n> DEVICE void step_lazy(carried &w, const place &at, logits (&s)[2], weights (&p)[LAZY_PLACES])
 {
-    constexpr int places = n < 3 ? n : 3;
-    if constexpr (i + 1 < n) {
+    constexpr bool more = i + 1 < n, before = i > 0 && !V_LATE;
+    if constexpr (more) {
         barrier_wait(at.k_full + 8 * (i + 1), 0);
         issue_qk(s[(i + 1) % 2], w, at, i + 1);
     }
-    wgmma_wait<(i + 1 < n ? 1 : 0) + (i > 1 ? 1 : 0)>();
-    hold(s[i % 2]), hold(p[i % places]);
+    if constexpr (before) {
+        barrier_wait(at.v_full + 8 * (i - 1), 0);
+        issue_pv<0, BLOCK_N / 16>(w, p[(i - 1) % LAZY_PLACES], at, i - 1, i == 1);
+    }
+    wgmma_wait<(more ? 1 : 0) + (before ? 1 : 0) + (V_LATE && i > 1 ? 1 : 0)>();
+    hold(s[i % 2]), hold(p[i % LAZY_PLACES]);
     prepare(s[i % 2], at, tile_key(at.part, n, i));
     if constexpr (i == 0) {
-        float factor[2];
-        advance(w, s[0], factor);
+        // Any reference not above the maximum does: a few keys, unless a mask may hide them.
+#pragma unroll
+        for (int r = 0; r < 2; r++)
+            w.m[r] = row_maximum < MASKS ? BLOCK_N : 16 > (s[0], r) * LOGIT;
     } else if (MASKS && __any_sync(0xffffffffu, w.m[0] == NEG_INF || w.m[1] == NEG_INF)) {
 #pragma unroll
         for (int r = 0; r < 2; r++) { // rows that have seen no key so far: O and l are zero
-            const float top = row_maximum(s[i % 2], r) * LOGIT;
+            const float top = row_maximum<BLOCK_N>(s[i % 2], r) * LOGIT;
             if (w.m[r] == NEG_INF) w.m[r] = top;
         }
     }
     turn_begin(at);
     weigh<0, BLOCK_N / 8>(w, s[i % 2]);
-    round_weights<0, BLOCK_N / 8>(p[i % places], s[i % 2]);
-    hold(p[i % places]);
+    round_weights<0, BLOCK_N / 8>(p[i % LAZY_PLACES], s[i % 2]);
+    hold(p[i % LAZY_PLACES]);
     turn_end(at);
-    if constexpr (i > 0) {
+    if constexpr (i > 0 && V_LATE) {
         barrier_wait(at.v_full + 8 * (i - 1), 0);
-        issue_pv<0, BLOCK_N / 16>(w, p[(i - 1) % places], at, i - 1, i == 1);
+        issue_pv<0, BLOCK_N / 16>(w, p[(i - 1) % LAZY_PLACES], at, i - 1, i == 1);
     }
-    if constexpr (i + 1 < n) {
+    if constexpr (more) {
         step_lazy<i + 1, n>(w, at, s, p);
     } else {
         barrier_wait(at.v_full + 8 * i, 0);
-        issue_pv<0, BLOCK_N / 16>(w, p[i % places], at, i, i == 0);
+        issue_pv<0, BLOCK_N / 16>(w, p[i % LAZY_PLACES], at, i, i == 0);
     }
 }
 
@@ -976,7 +986,7 @@ template <int n> DEVICE bool walk_lazy_tiles(carried &w, const place &at)
 {
     constexpr float largest = DTYPE_BF16 ? 1e18f : 32768.0f;
     logits s[2];
-    weights p[n < 3 ? n : 3] = {};
+    weights p[LAZY_PLACES] = {};
     barrier_wait(at.k_full, 0);
     issue_qk(s[0], w, at, 0);
     step_lazy<0, n>(w, at, s, p);
@@ -984,11 +994,11 @@ template <int n> DEVICE bool walk_lazy_tiles(carried &w, const place &at)
     const bool fits = !named_any<128>(4 + at.group, !(w.l[0] <= largest && w.l[1] <= largest));
     wgmma_wait<0>();
     hold(w.o);
-    repeat<(n < 3 ? n : 3)>([&](auto i) { hold(p[i.value]); });
+    repeat<LAZY_PLACES>([&](auto i) { hold(p[i.value]); });
     return fits;
 }
 
-// The reference of a row is the maximum of its first tile and stays: later maxima need not be known while weights fit. They do while
+// The reference of a row is the maximum of its first keys and stays: later maxima need not be known while weights fit. They do while
 // their sum does (LARGEST; a sum is not below its terms); else false, and the rows must be walked again with true maxima,
 // which STAGES = 0 allows: every tile is still there. Code without branches, once for each number of tiles.
 DEVICE bool walk_lazy(carried &w, const place &at)
@@ -1064,7 +1074,8 @@ DEVICE void merge(const carried &w, const place &at, u32 received, u32 arrived, 
 #pragma unroll
             for (int e = 0; e < SLICE_REGS; e++)
                 x[e] = w.o[q * SLICE_REGS + e];
-            if (at.lane == 0) barrier_arrive(arrived + 8 * group); // this warp too has read Q, which will be written over
+            if (at.lane == 0)
+                barrier_arrive(arrived + 8 * group); // this warp too has read Q, which will be written over
         } else {
             send<q>(w, at, received, arrived);
         }
@@ -1167,8 +1178,11 @@ DEVICE void begin(const stream &x, const place &at, const tensor_map *q_map, u32
             copy_box(at.q_rows + b * Q_BOX, q_map, q_bar, b * 64, at.query, head);
     }
     if (at.warp == 1 && at.group_q == 0 && elect()) {
+        barrier_init(x.full, 1); // the first K is on its way before anything else is prepared
+        barrier_init_done();
+        if (!PRODUCER && x.n > 0) copy_tile(x, false, 0, 0);
 #pragma unroll
-        for (int i = 0; i < KV_BARRIERS; i++)
+        for (int i = 1; i < KV_BARRIERS; i++)
             barrier_init(x.full + 8 * i, i < 2 * SLOTS ? 1 : 4 * WG_Q);
         barrier_init_done();
         if (!PRODUCER) copy_first(x);
