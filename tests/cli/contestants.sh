@@ -122,6 +122,10 @@ space sub/named.yaml <<X
 X
 run 3 run sub/named.yaml --device fake --evaluations 3
 says err 'sub/named.yaml:21:5: no contestant is called `far`: an executable file of that name in one of: sub/contestants, '
+run 3 space sub/named.yaml --device fake
+says err 'sub/named.yaml:21:5: no contestant is called `far`'
+run 0 space sub/named.yaml --device fake --contestants others
+says out '^contestants: near, far$'
 run 0 run sub/named.yaml --device fake --evaluations 3 --contestants others --json
 json "[c['left_out'] for c in d['contestants']] == [None, None]"
 run 11 compare near v1 --device fake --exit-status # recorded, since it lies beside the space
@@ -132,6 +136,13 @@ chmod -x sub/mine
 run 3 run sub/s.yaml --device fake --evaluations 3
 says err 'sub/s.yaml:20:28: contestant `slow`: .*/sub/./mine is no executable file'
 chmod +x sub/mine
+
+# ---- where the device is the host's CPU, what they import would be timed: they start after the decision
+space sub/late.yaml <<X
+  - {name: absent, command: [./mine, --fault, missing, --at, fatune]}
+X
+FATUNE_FAKE_DEVICE=$FATUNE_FAKE_DEVICE,cpu=1 run 0 run sub/late.yaml --device fake --evaluations 2 --store late.db
+[ "$(grep -n 'absent is left out' err | cut -d: -f1)" -gt "$(grep -n 'the champion meets 1 contestant$' err | cut -d: -f1)" ] || fail "contestants start early beside a CPU: $(cat err)"
 
 # ---- cold, grouped-query, causal, bf16: right on all of them, and k a multiple of the sets
 sed 's/^measure:.*//; s/dtype: f16/dtype: bf16/; s/mask: none/mask: causal/; s/heads: 2/heads: 2\n  kv_heads: 1\n  seq_kv: 80/' \
