@@ -6,13 +6,17 @@
 #include "cand.h"
 #include "command.h"
 #include "contestant.h"
+#include "farm.h"
 #include "paths.h"
+#include "report.h"
+#include "sweep.h"
 #include "target.h"
 
 struct options {
-    const char *device, *arch, *templates, *contestants;
-    bool json;
-    int list;
+    const char *device, *arch, *templates, *contestants, *store;
+    bool json, quiet;
+    int list, compile, jobs;
+    uint64_t seed;
 };
 
 struct view {
@@ -25,6 +29,7 @@ struct view {
     bool exact;
     const struct domain_exclusion *x;
     int nx;
+    json_t *compilation; /* with --compile */
 };
 
 /* What the exclusions of a template leave. */
@@ -131,15 +136,20 @@ static void print_list(const struct view *v)
 
 static void print_text(const struct view *v)
 {
+    struct buf text = {0};
+
     print_head(v);
     for (int i = 0; i < domain_templates(v->d); i++)
-        print_template(v, i);
+        if (!v->compilation || domain_unfit(v->d, i)) print_template(v, i);
+    if (v->compilation) report_compilation(&text, v->compilation);
+    fputs(buf_text(&text), stdout);
     printf("\n%s%" PRIu64 " valid points in all%s\n", v->exact ? "" : "about ", v->valid,
            v->exact ? "" : " (estimated from 100,000 uniform draws)");
     for (int i = 0; i < v->space.ncontestants; i++)
         printf("%s%s", i ? ", " : "contestants: ", v->space.contestants[i].name);
     if (v->space.ncontestants > 0) printf("\n");
     print_list(v);
+    buf_free(&text);
 }
 
 static json_t *template_json(const struct view *v, int i)
@@ -180,10 +190,10 @@ static json_t *to_json(const struct view *v)
         json_array_append_new(list, cand_to_json(v->d, &c));
     for (int i = 0; i < v->space.ncontestants; i++)
         json_array_append_new(contestants, json_string(v->space.contestants[i].name));
-    return json_pack("{s:s, s:s, s:o, s:o, s:I, s:b, s:o, s:o, s:o}", "space", v->space.name, "digest", v->space.digest,
-                     "problem", problem_to_json(&v->space.problem), "device", target_to_json(&v->target), "valid",
-                     (json_int_t)v->valid, "exact", v->exact, "templates", templates, "list", list, "contestants",
-                     contestants);
+    return json_pack("{s:s, s:s, s:o, s:o, s:I, s:b, s:o, s:o, s:o, s:O*}", "space", v->space.name, "digest",
+                     v->space.digest, "problem", problem_to_json(&v->space.problem), "device",
+                     target_to_json(&v->target), "valid", (json_int_t)v->valid, "exact", v->exact, "templates",
+                     templates, "list", list, "contestants", contestants, "compilation", v->compilation);
 }
 
 static int look(struct view *v, struct err *e)
@@ -207,16 +217,91 @@ out:
     return rc;
 }
 
+/* Why a space that was looked at cannot be used; 0: it can. */
+static int judge(const struct view *v, int failed, struct err *e)
+{
+    bool usable = false;
+
+    for (int i = 0; i < domain_templates(v->d); i++)
+        usable = usable || !domain_unfit(v->d, i);
+    if (!usable)
+        return err_set(e, ERR_DEVICE,
+                       "no template of %s can run on this device; why is said above, `fatune devices` lists others",
+                       v->space.name);
+    if (v->valid == 0)
+        return err_set(e, ERR_INPUT, "no point of %s can run on this device; what excludes them is listed above",
+                       v->space.name);
+    if (failed > 0)
+        return err_set(
+            e, ERR_INPUT,
+            "%d of the points of %s that were compiled failed; let constraints of their templates exclude such "
+            "points, or mend the kernels",
+            failed, v->space.name);
+    return 0;
+}
+
+static void show_progress(void *ctx, const struct sweep_progress *p)
+{
+    struct tune_progress line = {.phase = TUNE_COMPILE,
+                                 .done = p->done,
+                                 .total = p->total,
+                                 .elapsed_s = p->elapsed_s,
+                                 .left_s = -1,
+                                 .compiling = p->compiling};
+
+    memcpy(line.fates, p->fates, sizeof line.fates);
+    report_progress_show(ctx, &line);
+}
+
+static int compile(struct view *v, int *failed, struct err *e)
+{
+    struct report_progress progress;
+    char cache[4096];
+    struct sweep_options o = {.cache = cache,
+                              .jobs = v->o->jobs,
+                              .points = v->o->compile,
+                              .deadline_s = worker_deadline(FARM_DEADLINE_S),
+                              .seed = v->o->seed == UINT64_MAX ? v->space.search.seed : v->o->seed,
+                              .ctx = &progress};
+    int rc;
+
+    if (paths_cache(cache, sizeof cache, paths_store(v->o->store), e) != 0) return -1;
+    report_progress_open(&progress, stderr);
+    if (!v->o->quiet) o.progress = show_progress;
+    rc = sweep_run(&v->compilation, failed, v->d, &v->target, &o, e);
+    report_progress_close(&progress);
+    return rc;
+}
+
+static int show(struct view *v, struct err *e)
+{
+    int failed = 0, rc = 0;
+
+    if (look(v, e) != 0 || (v->o->compile > 0 && compile(v, &failed, e) != 0)) return command_fail(e, v->o->json);
+    if (v->o->json)
+        rc = command_print_json(to_json(v));
+    else
+        print_text(v);
+    if (rc == 0 && judge(v, failed, e) != 0) rc = command_fail(e, false);
+    return rc;
+}
+
 static int exec(const struct command *self, int argc, char **argv)
 {
-    struct options o = {0};
+    struct options o = {.seed = UINT64_MAX};
     const struct command_option options[] = {
         {"device", OPTION_TEXT, &o.device, "NAME", "device to plan for (default auto); `fatune devices` lists them"},
         {"arch", OPTION_TEXT, &o.arch, "NAME", "plan for an architecture, such as sm_89, without having the device"},
         {"templates", OPTION_TEXT, &o.templates, "DIR", "look for templates here too"},
         {"contestants", OPTION_TEXT, &o.contestants, "DIR", "look for contestants here too"},
         {"list", OPTION_INT, &o.list, "N", "print the first N valid points"},
+        {"compile", OPTION_COUNT, &o.compile, "[N]",
+         "compile all points, or N of each template, and say what came of it"},
+        {"seed", OPTION_U64, &o.seed, "N", "seed that draws those N (default: the space's)"},
+        {"jobs", OPTION_INT, &o.jobs, "N", "compile workers (default: one a core)"},
+        {"store", OPTION_TEXT, &o.store, "FILE", "its folder holds the binary cache; nothing is stored"},
         {"json", OPTION_FLAG, &o.json, NULL, "print as JSON (docs/JSON.md)"},
+        {"quiet", OPTION_FLAG, &o.quiet, NULL, "no progress"},
         {0}};
     struct command_operands operands;
     struct view v = {.o = &o};
@@ -226,26 +311,8 @@ static int exec(const struct command *self, int argc, char **argv)
     if (rc > 0) return 0;
     if (rc < 0) return command_fail(&e, o.json);
     v.path = operands.text[0];
-    if (look(&v, &e) != 0) {
-        rc = command_fail(&e, o.json);
-    } else {
-        rc = 0;
-        if (o.json)
-            rc = command_print_json(to_json(&v));
-        else
-            print_text(&v);
-        if (rc == 0 && v.valid == 0) {
-            bool usable = false;
-            for (int i = 0; i < domain_templates(v.d); i++)
-                usable = usable || !domain_unfit(v.d, i);
-            err_set(&e, usable ? ERR_INPUT : ERR_DEVICE,
-                    usable
-                        ? "no point of %s can run on this device; what excludes them is listed above"
-                        : "no template of %s can run on this device; why is said above, `fatune devices` lists others",
-                    v.space.name);
-            rc = command_fail(&e, false);
-        }
-    }
+    rc = show(&v, &e);
+    json_decref(v.compilation);
     domain_close(v.d);
     space_free(&v.space);
     return rc;
@@ -254,5 +321,8 @@ static int exec(const struct command *self, int argc, char **argv)
 const struct command cmd_space = {
     "space", "SPACE", "check a space: points per template, and what excludes how many",
     "Loads the space and its templates for one device, counts the points, and says for every constraint how many of "
-    "them it excludes and why, and which templates cannot be used here. Nothing is compiled or run.",
+    "them it excludes and why, and which templates cannot be used here. With --compile it compiles them, too, for an "
+    "architecture that need not be here if --arch says so, and says what failed, what spills, and which parameters "
+    "changed "
+    "nothing. Nothing is run. Exit code 3: no point is valid, or some that were compiled failed.",
     exec};

@@ -56,7 +56,8 @@ static int set_value(const struct command_option *o, const char *text, struct er
     case OPTION_TEXT:
         *(const char **)o->value = text;
         return 0;
-    case OPTION_INT: {
+    case OPTION_INT:
+    case OPTION_COUNT: {
         long x = strtol(text, &end, 10);
         if (errno || *end || end == text || x < 1 || x > INT_MAX) return bad_value(o, text, "a whole number from 1", e);
         *(int *)o->value = (int)x;
@@ -92,6 +93,11 @@ static int unknown(const struct command *c, const struct command_option *options
                    near ? ", did you mean --" : "", near ? near : "", near ? "?" : "", c->name);
 }
 
+static bool is_number(const char *text)
+{
+    return *text && text[strspn(text, "0123456789")] == '\0';
+}
+
 /* One option at argv[*i]; moves *i past its value. 1: help was printed. */
 static int take_option(const struct command *c, const struct command_option *options, int argc, char **argv, int *i,
                        struct err *e)
@@ -112,6 +118,10 @@ static int take_option(const struct command *c, const struct command_option *opt
         if (o->kind == OPTION_FLAG)
             return equals ? err_set(e, ERR_USAGE, "--%s takes no value", name) : set_value(o, NULL, e);
         if (equals) return set_value(o, equals + 1, e);
+        if (o->kind == OPTION_COUNT && (*i + 1 >= argc || !is_number(argv[*i + 1]))) {
+            *(int *)o->value = INT_MAX;
+            return 0;
+        }
         if (*i + 1 >= argc) return err_set(e, ERR_USAGE, "--%s wants a value: --%s %s", name, name, o->arg);
         return set_value(o, argv[++*i], e);
     }

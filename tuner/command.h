@@ -24,8 +24,9 @@ enum option_kind {
     OPTION_TEXT,
     OPTION_INT,
     OPTION_U64,
-    OPTION_DOUBLE
-}; /* value: bool, const char *, int, uint64_t, double */
+    OPTION_DOUBLE,
+    OPTION_COUNT /* a number, or none: then INT_MAX */
+};               /* value: bool, const char *, int, uint64_t, double, int */
 
 struct command_option {
     const char *name; /* without dashes; NULL ends the table */

@@ -2,9 +2,12 @@
  * second try on a fresh worker, since it may have been the machine's memory. */
 #include "farm.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "buf.h"
 #include "cache.h"
 
 #define MAX_JOBS 256
@@ -34,6 +37,7 @@ int farm_open(struct farm **out, struct worker_loop *l, const struct target *t, 
     f->loop = l;
     f->target = *t;
     f->cache = cache;
+    if (jobs < 1) jobs = (int)sysconf(_SC_NPROCESSORS_ONLN);
     f->nslots = jobs < 1 ? 1 : jobs > MAX_JOBS ? MAX_JOBS : jobs;
     f->deadline_s = deadline_s;
     f->last = &f->first;
@@ -54,6 +58,60 @@ void farm_close(struct farm *f)
     free(f);
 }
 
+/* ---- limits ---- */
+
+static int64_t resource(const struct farm_job *j, const char *name)
+{
+    const json_t *x = json_object_get(j->resources, name);
+
+    return json_is_integer(x) ? json_integer_value(x) : -1;
+}
+
+int64_t farm_spilled(const struct farm_job *j)
+{
+    int64_t stores = resource(j, "spill_store_bytes"), loads = resource(j, "spill_load_bytes");
+
+    return stores > loads ? stores : loads;
+}
+
+static void over_limit(struct farm_job *j, const struct buf *why)
+{
+    struct buf text = {0};
+
+    buf_add(&text, why->p, why->n);
+    if (j->log) buf_printf(&text, "\n%s", j->log);
+    free(j->log);
+    j->log = strdup(buf_text(&text));
+    j->fate = FATE_LIMITS;
+    buf_free(&text);
+}
+
+/* Registers are handed out to a warp in units of 256, 8 a thread (CUDA programming guide, compute capabilities). */
+static void check_limits(const struct farm *f, struct farm_job *j)
+{
+    enum { WARP = 32, UNIT = 8 };
+    const struct target *t = &f->target;
+    int64_t fixed = resource(j, "shared_static_bytes"), shared = j->shared_bytes + (fixed > 0 ? fixed : 0);
+    int64_t registers = (resource(j, "registers") + UNIT - 1) / UNIT * UNIT * ((j->threads + WARP - 1) / WARP * WARP);
+    struct buf why = {0};
+
+    if (farm_spilled(j) > j->spills)
+        buf_printf(&why,
+                   "%" PRId64 " bytes of registers are spilled, and the manifest expects at most %" PRId64
+                   "; let a constraint exclude such points, or say `spills`",
+                   farm_spilled(j), j->spills);
+    else if (t->smem_block_bytes > 0 && shared > t->smem_block_bytes)
+        buf_printf(&why, "%" PRId64 " bytes of shared memory, and a block has at most %" PRId64, shared,
+                   t->smem_block_bytes);
+    else if (t->regs_block > 0 && registers > t->regs_block)
+        buf_printf(&why, "%" PRId64 " threads need %" PRId64 " registers, and a block has at most %" PRId64, j->threads,
+                   registers, t->regs_block);
+    if (why.n > 0) over_limit(j, &why);
+    buf_free(&why);
+}
+
+/* ---- jobs ---- */
+
 static void dispatch(struct farm *f);
 
 static void finish(struct farm *f, struct farm_job *j, enum fate fate, const char *log)
@@ -68,6 +126,7 @@ static void finish(struct farm *f, struct farm_job *j, enum fate fate, const cha
     j->request = NULL;
     free(j->log);
     j->log = log && *log ? strdup(log) : NULL;
+    if (fate == FATE_OK) check_limits(f, j);
 }
 
 static void read_reply(struct farm *f, struct farm_job *j, const json_t *reply)
@@ -149,6 +208,7 @@ static int from_cache(struct farm *f, struct farm_job *j, bool *hit, struct err 
     j->log = text && *text ? strdup(text) : NULL;
     j->resources = json_incref(json_object_get(meta, "resources"));
     json_decref(meta);
+    check_limits(f, j);
     return 0;
 }
 
@@ -159,6 +219,9 @@ int farm_submit(struct farm *f, struct farm_job *j, const struct rendered *r, st
     json_t *options = json_array();
     bool hit;
 
+    j->spills = r->spills;
+    j->shared_bytes = r->launch.shared_bytes;
+    j->threads = r->launch.block[0] * r->launch.block[1] * r->launch.block[2];
     cache_key(j->key, &f->target, text, r->launch.entry, r->options);
     if (from_cache(f, j, &hit, e) != 0 || hit || cache_put_source(f->cache, j->key, text, e) != 0) {
         json_decref(options);
@@ -211,6 +274,11 @@ int farm_wait(struct farm *f, struct farm_job *j, struct err *e)
     return farm_check(f, e);
 }
 
+int farm_jobs(const struct farm *f)
+{
+    return f->nslots;
+}
+
 int farm_compiled(const struct farm *f)
 {
     return f->compiled;
@@ -228,4 +296,15 @@ void farm_job_free(struct farm_job *j)
     free(j->log);
     j->request = j->resources = NULL;
     j->log = NULL;
+}
+
+void farm_identity(char out[DIGEST_HEX], const struct farm_job *j, const struct launch *l)
+{
+    json_t *launch = launch_to_json(l);
+    char *text = launch ? json_dumps(launch, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+
+    json_decref(launch);
+    out[0] = '\0';
+    if (text && j->code[0]) digest_strings(out, j->code, text, NULL);
+    free(text);
 }

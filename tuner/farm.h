@@ -23,6 +23,7 @@ struct farm_job { /* owned by the caller, at a fixed address until done */
     json_t *resources;     /* owned, may be NULL */
     double seconds;
     /* the farm's own */
+    int64_t spills, shared_bytes, threads; /* what is expected, and what the launch asks for */
     json_t *request;
     double started;
     int tries;
@@ -30,11 +31,14 @@ struct farm_job { /* owned by the caller, at a fixed address until done */
     struct farm_job *next;
 };
 
-/* jobs: number of workers; started when first needed. deadline_s: of one compilation. */
+#define FARM_DEADLINE_S 65.0
+
+/* jobs: number of workers, 0: one a core; started when first needed. deadline_s: of one compilation. */
 int farm_open(struct farm **out, struct worker_loop *l, const struct target *t, const char *cache, int jobs,
               double deadline_s, struct err *e);
 void farm_close(struct farm *f);
-/* Looks the key up; a hit is done at once, else the job is queued. -1: the cache cannot be written. */
+/* Looks the key up; a hit is done at once, else the job is queued. -1: the cache cannot be written. What compiles, but spills more
+ * than its manifest expects, or asks for more shared memory or registers than a block of the target has, gets FATE_LIMITS. */
 int farm_submit(struct farm *f, struct farm_job *j, const struct rendered *r, struct err *e);
 int farm_pending(const struct farm *f); /* jobs queued or running */
 /* Forgets what is queued (those jobs stay undone and the caller may free them) and waits for what is running. */
@@ -43,8 +47,14 @@ int farm_cancel(struct farm *f, struct err *e);
 int farm_check(const struct farm *f, struct err *e);
 /* Turns the loop until j is done. */
 int farm_wait(struct farm *f, struct farm_job *j, struct err *e);
+int farm_jobs(const struct farm *f);       /* workers at most */
 int farm_compiled(const struct farm *f);   /* compilations so far, cache hits not counted */
 double farm_seconds(const struct farm *f); /* summed over workers */
 void farm_job_free(struct farm_job *j);
+
+/* Of a job that is done: bytes of spilled registers, stored or loaded, whichever is more; -1 where the compiler does not say. */
+int64_t farm_spilled(const struct farm_job *j);
+/* What the kernel is, whatever its name: digest of code and launch, "" where the driver cannot tell the code. */
+void farm_identity(char out[DIGEST_HEX], const struct farm_job *j, const struct launch *l);
 
 #endif

@@ -66,7 +66,7 @@ void report_verdict(struct buf *out, const json_t *v, const char *a, const char 
 
 /* ---- run ---- */
 
-/* What became of the proposals: "12 OK, 1 WRONG". */
+/* What became of the candidates: "12 OK, 1 WRONG". */
 static void fates(struct buf *out, const json_t *j)
 {
     const char *name, *comma = ": ";
@@ -181,6 +181,72 @@ void report_run(struct buf *out, const json_t *s)
                number(seconds, "elapsed"), number(seconds, "compile_summed"), number(seconds, "check_and_measure"));
 }
 
+/* ---- compilation ---- */
+
+enum { NAMED = 5 }; /* of a long list */
+
+static void range(struct buf *out, const json_t *j, const char *member, const char *what, const char *unit)
+{
+    const json_t *pair = json_object_get(j, member);
+    long long least = json_integer_value(json_array_get(pair, 0)), most = json_integer_value(json_array_get(pair, 1));
+
+    if (!json_is_integer(json_array_get(pair, 0))) return;
+    buf_printf(out, "    %-10s %lld", what, least);
+    if (most > least) buf_printf(out, " to %lld", most);
+    buf_puts(out, unit);
+}
+
+static void named(struct buf *out, const json_t *list)
+{
+    size_t n = json_array_size(list);
+
+    for (size_t i = 0; i < n && i < NAMED; i++) {
+        const json_t *x = json_array_get(list, i);
+        buf_printf(out, "               %s\n", text(x, "candidate"));
+        if (*text(x, "fate")) buf_printf(out, "                 %s: %s\n", text(x, "fate"), text(x, "why"));
+        if (number(x, "bytes") > 0)
+            buf_printf(out, "                 %.0f bytes, %.0f expected\n", number(x, "bytes"), number(x, "expected"));
+    }
+    if (n > NAMED) buf_printf(out, "               and %zu more\n", n - NAMED);
+}
+
+static void compiled_template(struct buf *out, const json_t *t, double limit)
+{
+    double points = number(t, "points"), ok = number(json_object_get(t, "fates"), "OK");
+    const json_t *spilling = json_object_get(t, "spilling");
+    struct buf dead = {0};
+
+    buf_printf(out, "\n%s   %.0f of %.0f valid points, %.0f of equal code", text(t, "template"), points,
+               number(t, "valid"), number(t, "aliases"));
+    fates(out, json_object_get(t, "fates"));
+    range(out, t, "registers", "registers", " a thread\n");
+    range(out, t, "shared_bytes", "shared", " bytes");
+    if (json_is_integer(json_array_get(json_object_get(t, "shared_bytes"), 0))) {
+        if (limit > 0) buf_printf(out, " of %.0f", limit);
+        buf_puts(out, "\n");
+    }
+    range(out, t, "tensor_ops", "tensor", " matrix instructions");
+    if (json_is_integer(json_array_get(json_object_get(t, "tensor_ops"), 0)))
+        buf_printf(out, "; none in %.0f points\n", number(t, "without_tensor_ops"));
+    if (!(ok >= points)) buf_printf(out, "    failed     %.0f\n", points - (ok > 0 ? ok : 0));
+    named(out, json_object_get(t, "failures"));
+    buf_printf(out, "    spilling   %zu\n", json_array_size(spilling));
+    named(out, spilling);
+    report_dead(&dead, json_object_get(t, "dead"));
+    if (dead.n > 0) buf_printf(out, "    %s", buf_text(&dead));
+    buf_free(&dead);
+}
+
+void report_compilation(struct buf *out, const json_t *c)
+{
+    const json_t *templates = json_object_get(c, "templates");
+
+    for (size_t i = 0; i < json_array_size(templates); i++)
+        compiled_template(out, json_array_get(templates, i), number(c, "shared_limit_bytes"));
+    buf_printf(out, "\n%.0f compilations in %.1f s, %.1f s summed over workers\n", number(c, "compiled"),
+               number(c, "elapsed_s"), number(c, "compile_summed_s"));
+}
+
 /* ---- progress ---- */
 
 void report_progress_open(struct report_progress *r, FILE *to)
@@ -193,20 +259,20 @@ void report_progress_open(struct report_progress *r, FILE *to)
     if (r->live && ioctl(fileno(to), TIOCGWINSZ, &w) == 0 && w.ws_col > 20) r->width = w.ws_col - 1;
 }
 
-static const char *const phase_names[] = {"prepare", "search", "race", "check", "confirm", "contest"};
+static const char *const phase_names[] = {"prepare", "search", "race", "check", "confirm", "contest", "compile"};
 
 static void line(const struct tune_progress *p, struct buf *out)
 {
+    bool steady = p->phase == TUNE_SEARCH || p->phase == TUNE_COMPILE; /* one like the other, so there is a rate */
     int failed = 0;
 
     for (int i = FATE_OK + 1; i < FATE_N; i++)
         failed += p->fates[i];
     buf_puts(out, phase_names[p->phase]);
-    if (p->total > 0 && (p->phase == TUNE_SEARCH || p->phase == TUNE_CHECK))
-        buf_printf(out, " %d/%d", p->done, p->total);
-    if (p->phase == TUNE_SEARCH && p->elapsed_s > 1) buf_printf(out, ", %.1f/s", p->done / p->elapsed_s);
+    if (p->total > 0 && (steady || p->phase == TUNE_CHECK)) buf_printf(out, " %d/%d", p->done, p->total);
+    if (steady && p->elapsed_s > 1) buf_printf(out, ", %.1f/s", p->done / p->elapsed_s);
     buf_printf(out, ", %.0f s", p->elapsed_s);
-    if (p->phase == TUNE_SEARCH && p->total > p->done && p->done > 3)
+    if (steady && p->total > p->done && p->done > 3)
         buf_printf(out, ", %.0f s left at most", p->elapsed_s / p->done * (p->total - p->done));
     if (p->compiling > 0) buf_printf(out, ", %d compiling", p->compiling);
     if (failed > 0) {

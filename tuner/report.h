@@ -17,6 +17,8 @@ void report_contestant(struct buf *out, const json_t *contestant);
 void report_run(struct buf *out, const json_t *summary);
 /* dead: as in a run's summary; a line for each, nothing when there is none. */
 void report_dead(struct buf *out, const json_t *dead);
+/* compilation: as sweep_run gives it. */
+void report_compilation(struct buf *out, const json_t *compilation);
 /* A live line on a terminal, whole lines elsewhere. */
 struct report_progress {
     FILE *to;

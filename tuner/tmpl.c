@@ -273,6 +273,11 @@ static int read_launch(struct tmpl *t, const struct doc_node *map, struct err *e
     return read_triple(t, cluster, TMPL_CLUSTER, e);
 }
 
+static int read_spills(struct tmpl *t, const struct doc_node *n, struct err *e)
+{
+    return read_expression(&t->priv->launch[TMPL_SPILLS], n, e);
+}
+
 static int map_named(const struct tmpl *t, const char *name)
 {
     for (int i = 0; i < t->priv->nmaps; i++)
@@ -379,12 +384,19 @@ static int read_manifest(struct tmpl *t, const struct doc_node *root, struct err
         const char *key;
         int (*read)(struct tmpl *t, const struct doc_node *n, struct err *e);
         bool required;
-    } sections[] = {{"name", read_name, true},          {"language", read_language, true},
-                    {"source", read_source, true},      {"entry", read_entry, true},
-                    {"includes", read_includes, false}, {"options", read_options, false},
-                    {"requires", read_requires, false}, {"params", read_params, true},
-                    {"derive", read_derive, false},     {"constraints", read_constraints, false},
-                    {"launch", read_launch, true},      {"tensor_maps", read_tensor_maps, false},
+    } sections[] = {{"name", read_name, true},
+                    {"language", read_language, true},
+                    {"source", read_source, true},
+                    {"entry", read_entry, true},
+                    {"includes", read_includes, false},
+                    {"options", read_options, false},
+                    {"requires", read_requires, false},
+                    {"params", read_params, true},
+                    {"derive", read_derive, false},
+                    {"constraints", read_constraints, false},
+                    {"launch", read_launch, true},
+                    {"spills", read_spills, false},
+                    {"tensor_maps", read_tensor_maps, false},
                     {"arguments", read_arguments, true}};
     const char *keys[COUNT(sections)];
     const struct doc_node *n;

@@ -76,6 +76,7 @@ struct rendered {
     struct buf source; /* prelude + #line + kernel */
     struct launch launch;
     const char *const *options; /* borrowed from the template, NULL-terminated */
+    int64_t spills;             /* most bytes of registers that the compiler may spill here */
     bool needs_headers;         /* some include is allowed: give the compiler the toolkit's folder */
 };
 /* After tmpl_set. Geometry that is not positive or beyond a device's grid is an error: fate RENDER. */

@@ -177,7 +177,8 @@ static const char *launch_what(int i)
     return i < TMPL_BLOCK     ? "grid"
            : i < TMPL_SHARED  ? "block"
            : i == TMPL_SHARED ? "shared"
-           : i < TMPL_MAPS    ? "cluster"
+           : i < TMPL_SPILLS  ? "cluster"
+           : i == TMPL_SPILLS ? "spills"
                               : of_map[(i - TMPL_MAPS) % TMPL_MAP_N];
 }
 
@@ -533,7 +534,7 @@ static int check_geometry(const struct tmpl_bound *b, const struct launch *l, st
     return 0;
 }
 
-static int geometry(struct tmpl_bound *b, struct launch *l, struct err *e)
+static int geometry(struct tmpl_bound *b, struct launch *l, int64_t *spills, struct err *e)
 {
     int64_t v[TMPL_NLAUNCH] = {0};
 
@@ -550,6 +551,8 @@ static int geometry(struct tmpl_bound *b, struct launch *l, struct err *e)
     memcpy(l->entry, b->t->entry, strlen(b->t->entry) + 1); /* tmpl.c checked its length */
     l->nargs = b->t->priv->nargs;
     memcpy(l->args, b->t->priv->args, sizeof l->args);
+    *spills = v[TMPL_SPILLS];
+    if (*spills < 0) return bad_launch(b, TMPL_SPILLS, *spills, e, "it must not be negative");
     return check_geometry(b, l, e) != 0 ? -1 : map_arguments(b, l, v, e);
 }
 
@@ -559,7 +562,7 @@ int tmpl_render(struct tmpl_bound *b, struct rendered *out, struct err *e)
                          .needs_headers = b->t->priv->nincludes > 0};
 
     assert(!b->unfit);
-    if (geometry(b, &r.launch, e) != 0) return -1;
+    if (geometry(b, &r.launch, &r.spills, e) != 0) return -1;
     prelude(b, &r.source);
     buf_add(&r.source, b->t->priv->source, b->t->priv->source_n);
     if (buf_check(&r.source, e) != 0) {

@@ -16,7 +16,8 @@ enum {
     TMPL_BLOCK = 3,
     TMPL_SHARED = 6,
     TMPL_CLUSTER = 7,
-    TMPL_MAPS = 10,
+    TMPL_SPILLS = 10,
+    TMPL_MAPS = 11,
     TMPL_NLAUNCH = TMPL_MAPS + TMPL_MAX_MAPS * TMPL_MAP_N
 };
 

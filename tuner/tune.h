@@ -14,7 +14,7 @@
 #include "err.h"
 #include "fate.h"
 
-enum tune_phase { TUNE_PREPARE, TUNE_SEARCH, TUNE_RACE, TUNE_CHECK, TUNE_CONFIRM, TUNE_CONTEST };
+enum tune_phase { TUNE_PREPARE, TUNE_SEARCH, TUNE_RACE, TUNE_CHECK, TUNE_CONFIRM, TUNE_CONTEST, TUNE_COMPILE };
 
 struct tune_progress {
     enum tune_phase phase;

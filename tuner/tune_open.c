@@ -15,15 +15,6 @@
 /* Deadlines between two signs of life of a device worker. A CPU may need seconds for one reference run. */
 #define DEADLINE_GPU_S 15.0
 #define DEADLINE_CPU_S 120.0
-#define DEADLINE_COMPILE_S 65.0
-
-static double deadline_from_environment(double otherwise)
-{
-    const char *text = getenv("FATUNE_DEADLINE_S");
-    double s = text ? strtod(text, NULL) : 0;
-
-    return s > 0 ? s : otherwise;
-}
 
 double tune_elapsed(const struct tune *t)
 {
@@ -110,14 +101,12 @@ out:
 
 static int start_workers(struct tune *t, struct err *e)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    int jobs = t->o->jobs > 0 ? t->o->jobs : cores > 0 ? (int)cores : 1;
     json_t *facts;
 
     if (parallel_wanted(&(int){0}, e) != 0) return -1; /* the device worker would say so later, and less clearly */
-    if (farm_open(&t->farm, t->loop, &t->target, t->cache, jobs, deadline_from_environment(DEADLINE_COMPILE_S), e) != 0)
+    if (farm_open(&t->farm, t->loop, &t->target, t->cache, t->o->jobs, worker_deadline(FARM_DEADLINE_S), e) != 0)
         return -1;
-    t->deadline_s = deadline_from_environment(t->target.is_host_cpu ? DEADLINE_CPU_S : DEADLINE_GPU_S);
+    t->deadline_s = worker_deadline(t->target.is_host_cpu ? DEADLINE_CPU_S : DEADLINE_GPU_S);
     if (tune_device_fresh(t, e) != 0) return -1;
     facts = json_pack("{s:o,s:s,s:o?}", "target", target_to_json(&t->target), "fatune",
                       FATUNE_VERSION " (" FATUNE_COMMIT ")", "state", t->environment);

@@ -109,17 +109,6 @@ out:
     return rc;
 }
 
-/* Same code, same geometry: the same kernel under another name. */
-static void identify(struct tune_item *i)
-{
-    json_t *launch = launch_to_json(&i->launch);
-    char *text = launch ? json_dumps(launch, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
-
-    json_decref(launch);
-    if (text && i->job.code[0]) digest_strings(i->identity, i->job.code, text, NULL);
-    free(text);
-}
-
 /* The same candidate again (a default that the strategy proposes too), or its twin under another name; NULL: neither. */
 static struct tune_item *twin(struct tune *t, const struct tune_item *i)
 {
@@ -168,7 +157,7 @@ static int measure(struct tune *t, struct tune_item *i, struct err *e)
         i->fate = i->job.fate;
         i->log = i->job.log ? strdup(i->job.log) : NULL;
         i->done = true;
-    } else if (i->rendered && (identify(i), same = twin(t, i)) != NULL) {
+    } else if (i->rendered && (farm_identity(i->identity, &i->job, &i->launch), same = twin(t, i)) != NULL) {
         become_alias(i, same);
     } else if (i->rendered) {
         double at = worker_now();

@@ -58,6 +58,14 @@ struct worker {
     void *ctx, *progress_ctx;
 };
 
+double worker_deadline(double otherwise)
+{
+    const char *text = getenv("FATUNE_DEADLINE_S");
+    double s = text ? strtod(text, NULL) : 0;
+
+    return s > 0 ? s : otherwise;
+}
+
 double worker_now(void)
 {
     struct timespec t;

@@ -26,6 +26,9 @@ void worker_pump(struct worker_loop *l, double wait_s);
 /* Seconds on the monotonic clock. */
 double worker_now(void);
 
+/* What a request's deadline is: FATUNE_DEADLINE_S from the environment where it is set, for tests and slow machines. */
+double worker_deadline(double otherwise);
+
 enum worker_outcome {
     WORKER_REPLY,      /* *reply is the answer */
     WORKER_DIED,       /* it ended or sent garbage: words say how */

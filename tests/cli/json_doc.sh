@@ -52,6 +52,10 @@ done
 sed 's/^  FAULT:.*/  FAULT: [0, 1, 3, 4, 5, 6, 8, 11, 16, 17, 19]/' "$SOURCE_DIR/tests/data/spaces/planted.yaml" >planted.yaml
 cp -r "$SOURCE_DIR/tests/data/templates/planted" .
 sed -i '1i // fake: dead PASSES' planted/kernel.cu # a dead parameter, and aliases
+sed -i '1i // fake: spill 8 when FAULT=4' planted/kernel.cu
+keep space 3 space planted.yaml --device fake --compile --json
+json "d['compilation']['templates'][0]['failures'] and d['compilation']['templates'][0]['spilling']"
+sed -i 1d planted/kernel.cu
 for fault in 1 4 6 8 17; do
     keep 'evaluation now' 0 eval planted.yaml --device fake --set "FAULT=$fault,ROWS=1,PASSES=1" --json
     json "d['fate'] != 'OK'"

@@ -171,7 +171,9 @@ static enum device_class fake_compile(const struct target *t, const struct devic
     }
     if (fake_code_parse(&code, src->text, src->entry, e) != 0) return DEVICE_FATE;
     fake_code_write(&code, &out->image);
-    out->res.registers = 32 + (int64_t)(digest_u64(code.digest, 64) % 128);
+    out->res.registers = 32 + (int64_t)(digest_u64(code.digest, 64) % 64);
+    if (fake_code_mark(&code, "spill") != NULL)
+        out->res.spill_store_bytes = (int64_t)fake_code_mark(&code, "spill")->value;
     snprintf(out->code_digest, sizeof out->code_digest, "%s", code.digest);
     if (buf_check(&out->image, e) != 0) return DEVICE_LOST;
     return DEVICE_OK;
@@ -263,7 +265,7 @@ static void fake_unload(struct device *d, struct device_kernel *k)
 static enum device_class fake_resources(struct device *d, struct device_kernel *k, struct device_resources *res,
                                         struct err *e)
 {
-    res->registers = 32 + (int64_t)(digest_u64(k->code.digest, 64) % 128);
+    res->registers = 32 + (int64_t)(digest_u64(k->code.digest, 64) % 64);
     return alive(d, e);
 }
 

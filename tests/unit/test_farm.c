@@ -1,6 +1,7 @@
 /* The compile queue against scripted workers: this program, started again with --worker, reads in the source what to do.
  * Lines "fail", "error", "hang", "nonsense", "leave" mean themselves; "crash FILE" crashes while FILE has fewer than two
- * lines, adding one; "crash" always; "sleep MS" first takes its time. */
+ * lines, adding one; "crash" always; "sleep MS" first takes its time; "spill STORES LOADS" and "static BYTES" say what the
+ * compiler reports. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +66,8 @@ static void compile(const char *cache, const json_t *r)
         (void)!write(STDERR_FILENO, "internal error", 14);
         kill(getpid(), SIGKILL);
     }
+    sscanf(text, "spill %" SCNd64 " %" SCNd64, &b.res.spill_store_bytes, &b.res.spill_load_bytes);
+    sscanf(text, "static %" SCNd64, &b.res.shared_static_bytes);
     if (strncmp(text, "count ", 6) == 0) first_times(text + 6, 0);
     if (strncmp(text, "nonsense", 8) == 0) {
         answer_take(json_pack("{s:s}", "fate", "GLORY"));
@@ -185,6 +189,72 @@ static void hit_and_miss(void **state)
     farm_job_free(&again);
     farm_job_free(&failed);
     close_scene(&s);
+}
+
+/* A kernel that compiles, against what its manifest expects and what a block of the target has; from the cache as well. */
+static void limits(void **state)
+{
+    static const struct target target = {
+        .driver = "fake", .compute_capability = 90, .smem_block_bytes = 1000, .regs_block = 2048};
+    static const struct {
+        const char *source;
+        int64_t spills, shared, threads;
+        const char *says; /* NULL: it passes */
+    } cases[] = {{"spill 16 24", 0, 0, 32, "24 bytes of registers are spilled, and the manifest expects at most 0;"},
+                 {"spill 24 16", 16, 0, 32, "24 bytes of registers are spilled, and the manifest expects at most 16;"},
+                 {"spill 24 24", 24, 0, 32, NULL},
+                 {"static 600", 0, 401, 32, "1001 bytes of shared memory, and a block has at most 1000"},
+                 {"static 600", 0, 400, 32, NULL},
+                 {"seven registers", 0, 0, 256, NULL}, /* eight are handed out */
+                 {"seven registers", 0, 0, 257, "257 threads need 2304 registers, and a block has at most 2048"}};
+    struct scene s = {0};
+    struct err e = {0};
+
+    (void)state;
+    assert_int_equal(worker_loop_open(&s.loop, &e), 0);
+    assert_int_equal(farm_open(&s.farm, s.loop, &target, cache_dir, 1, 20, &e), 0);
+    assert_int_equal(farm_jobs(s.farm), 1);
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof cases[0]; i++) {
+        size_t k = i / 2;
+        struct rendered r = {
+            .launch = {.entry = "limits", .shared_bytes = cases[k].shared, .block = {cases[k].threads, 1, 1}},
+            .spills = cases[k].spills};
+        struct farm_job j = {0};
+        buf_puts(&r.source, cases[k].source);
+        assert_int_equal(farm_submit(s.farm, &j, &r, &e), 0);
+        wait_for(&s, &j);
+        assert_true(j.cached || i % 2 == 0);
+        assert_int_equal(j.fate, cases[k].says ? FATE_LIMITS : FATE_OK);
+        if (cases[k].says && strncmp(j.log, cases[k].says, strlen(cases[k].says)) != 0) fail_msg("%s", j.log);
+        assert_string_equal(j.code, "c0de");
+        farm_job_free(&j);
+        buf_free(&r.source);
+    }
+    close_scene(&s);
+}
+
+/* Code and launch, each, make another kernel; unknown code is none. */
+static void identities(void **state)
+{
+    struct farm_job j = {.code = "c0de"};
+    struct launch l = {.entry = "k", .grid = {1, 1, 1}, .block = {32, 1, 1}, .nargs = 1, .args = {ARG_O}};
+    char first[DIGEST_HEX], other[DIGEST_HEX];
+
+    (void)state;
+    farm_identity(first, &j, &l);
+    assert_int_equal(strlen(first), 64);
+    l.maps[0] = (struct tensor_map){.columns = 64, .rows = 8, .planes = 1, .box_columns = 64, .box_rows = 8};
+    farm_identity(other, &j, &l);
+    assert_string_not_equal(first, other);
+    l.maps[0].swizzle_bytes = 128;
+    farm_identity(first, &j, &l);
+    assert_string_not_equal(first, other);
+    snprintf(j.code, sizeof j.code, "c0d3");
+    farm_identity(other, &j, &l);
+    assert_string_not_equal(first, other);
+    j.code[0] = '\0';
+    farm_identity(other, &j, &l);
+    assert_string_equal(other, "");
 }
 
 static void crashes(void **state)
@@ -416,10 +486,10 @@ static int clean(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hit_and_miss), cmocka_unit_test(crashes),      cmocka_unit_test(hangs),
-        cmocka_unit_test(many),         cmocka_unit_test(side_by_side), cmocka_unit_test(close_in_flight),
-        cmocka_unit_test(cancel),       cmocka_unit_test(machine),      cmocka_unit_test(unwritable),
-        cmocka_unit_test(interrupt),
+        cmocka_unit_test(hit_and_miss), cmocka_unit_test(limits),          cmocka_unit_test(identities),
+        cmocka_unit_test(crashes),      cmocka_unit_test(hangs),           cmocka_unit_test(many),
+        cmocka_unit_test(side_by_side), cmocka_unit_test(close_in_flight), cmocka_unit_test(cancel),
+        cmocka_unit_test(machine),      cmocka_unit_test(unwritable),      cmocka_unit_test(interrupt),
     };
 
     if (argc == 2 && strcmp(argv[1], "--worker") == 0) return worker_main();

@@ -297,6 +297,8 @@ static void test_manifest_refused(void **state)
                  {SOURCE, PARAM_A, "constraints: [{if: 'AA > 1', why: w}]", "unknown name `AA`; did you mean `A`?"},
                  {SOURCE, PARAM_A, "constraints: [{if: 'A', why: w}]", "is not true or false"},
                  {SOURCE, PARAM_A, "requires: [{if: 'A > 1', why: w}]", "unknown name `A`"},
+                 {SOURCE, PARAM_A, "spills: '1 > 2'", "does not give an integer"},
+                 {SOURCE, PARAM_A, "spills: 'B'", "unknown name `B`"},
                  {SOURCE "\nname: mine", PARAM_A, "", "`name` is given twice"}};
     (void)state;
     put("kernel.cl", kernel);
@@ -519,6 +521,28 @@ static void test_constant_failure(void **state)
     tmpl_free(t);
 }
 
+static void test_spills(void **state)
+{
+    struct rendered r = {0};
+    struct tmpl_bound *b;
+    struct tmpl *t;
+    struct err e = {0};
+    (void)state;
+    put("kernel.cl", kernel);
+    manifest(SOURCE, PARAM_A, "spills: '8 * A - 12'");
+    t = load(inside);
+    b = bind(t, &small, &cl);
+    assert_int_equal(tmpl_set(b, (const int64_t[]){2}, NULL), 0);
+    assert_int_equal(tmpl_render(b, &r, NULL), 0);
+    assert_int_equal(r.spills, 4);
+    rendered_free(&r);
+    assert_int_equal(tmpl_set(b, (const int64_t[]){1}, NULL), 0);
+    assert_int_equal(tmpl_render(b, &r, &e), -1);
+    assert_non_null(strstr(e.text, "template.yaml:7:10: spills is -4: it must not be negative (A = 1)"));
+    tmpl_bound_free(b);
+    tmpl_free(t);
+}
+
 /* The templates that ship with fatune load; the kernels that anybody wrote so far. */
 static void test_shipped(void **state)
 {
@@ -545,6 +569,7 @@ int main(void)
                                        cmocka_unit_test(test_source_accepted),
                                        cmocka_unit_test(test_no_file_outside),
                                        cmocka_unit_test(test_constant_failure),
+                                       cmocka_unit_test(test_spills),
                                        cmocka_unit_test(test_shipped)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

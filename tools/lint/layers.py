@@ -46,6 +46,7 @@ worker    3  wire
 target    3  * wire worker
 serve     3  * wire target
 farm      3  * wire worker
+sweep     3  * wire worker farm
 contestant 3 * wire worker target
 tune      3  * wire worker target farm contestant
 paths     0
