@@ -83,6 +83,9 @@
 #ifndef V_LATE
 #define V_LATE 0
 #endif
+#ifndef SUMS_FIRST
+#define SUMS_FIRST 0
+#endif
 #ifndef Q_REGS
 #define Q_REGS 0
 #endif
@@ -130,6 +133,7 @@ struct alignas(64) tensor_map {
 };
 
 static_assert(HEAD_DIM % 64 == 0 && HEAD_DIM <= 256, "head_dim: 64, 128, 192 or 256");
+static_assert(!SUMS_FIRST || PARTS > 1, "one part has nothing to merge");
 static_assert(WG_Q == 1 || PRODUCER || STAGES == 0 || !CAUSAL, "who waits for others must not be who asks for tiles");
 static_assert(BLOCK_N % 32 == 0 && BLOCK_N <= 256, "keys of a tile: a multiple of 32 up to 256");
 
@@ -150,7 +154,7 @@ static constexpr bool RING = SLOTS < STEPS;        // slots are used again
 static constexpr int LAZY_PLACES = V_LATE ? 3 : 2; // of P, in the lazy walk
 static constexpr int Q_BARRIERS = WG_Q,
                      KV_BARRIERS = (RING ? 4 : 2) * SLOTS; // [K full, V full, K empty, V empty][slot]
-static constexpr int SHARED = BARRIERS_AT + 8 * (Q_BARRIERS + WG_KV * KV_BARRIERS + GROUPS);
+static constexpr int SHARED = BARRIERS_AT + 8 * (Q_BARRIERS + WG_KV * KV_BARRIERS + (1 + SUMS_FIRST) * GROUPS);
 static constexpr int OFFSET = SEQ_KV - SEQ_Q; // causal: query i sees keys j <= i + OFFSET
 static constexpr bool MASKS = CAUSAL || SEQ_KV % BLOCK_N != 0;
 // A scale of zero would turn masked -inf into NaN: a vanishing one gives the same weights. A negative one turns the order
@@ -505,8 +509,10 @@ struct carried {
 struct place {
     int lane, warp, query;       // warp: of the group; query: first row of the group
     int group, part, group_q, n; // group: warp group of the block; n: tiles of the part
-    bool leader;                 // this thread asks for the part's tiles
-    u32 q_rows, k, v;            // shared addresses
+    u32 received, arrived,
+        sums;         // what other parts send: their slices of O, m and l; a barrier for all of it, one for m and l
+    bool leader;      // this thread asks for the part's tiles
+    u32 q_rows, k, v; // shared addresses
     u32 k_full, v_full, k_empty, v_empty;
 };
 
@@ -701,14 +707,68 @@ DEVICE void release(u32 empty, const place &at)
     }
 }
 
-// The row's sum over its lanes, while the last products run.
-DEVICE void sum_rows(carried &w)
+// Where part q keeps what this part sends it.
+DEVICE u32 sent_to(const place &at, int q)
+{
+    const u32 to =
+        at.received + ((q % WG_KV * WG_Q + at.group_q) * (PARTS - 1) + at.part - (at.part > q ? 1 : 0)) * PIECE;
+    return CLUSTER > 1 ? in_block(to, q / WG_KV) : to;
+}
+
+// One arrival of this warp at that barrier of part q, behind its stores.
+DEVICE void arrive_at(const place &at, u32 barriers, int q)
+{
+    const u32 bar = barriers + 8 * (q % WG_KV * WG_Q + at.group_q);
+    __syncwarp();
+    if (at.lane == 0) {
+        if constexpr (CLUSTER > 1)
+            barrier_arrive_cluster(in_block(bar, q / WG_KV));
+        else
+            barrier_arrive(bar);
+    }
+}
+
+// m and l of the warp's rows.
+DEVICE void send_sums(const carried &w, const place &at, int q)
+{
+    const u32 to = sent_to(at, q) + SLICE_REGS * 512 + (at.warp * 16 + at.lane / 4 + 8 * (at.lane % 4)) * 8;
+    const float m = at.lane % 4 == 0 ? w.m[0] : w.m[1], l = at.lane % 4 == 0 ? w.l[0] : w.l[1];
+    if (at.lane % 4 < 2) {
+        if constexpr (CLUSTER > 1)
+            store_cluster(to, m, l);
+        else
+            store_shared(to, m, l);
+    }
+}
+
+// SUMS_FIRST: the other parts learn m and l while the last products run.
+DEVICE void publish(const carried &w, const place &at)
+{
+    if constexpr (SUMS_FIRST) {
+        if constexpr (CLUSTER > 1) cluster_wait(); // the others have started, with their barriers in place
+        repeat<PARTS>([&](auto q) {
+            if (q.value == at.part) return;
+            send_sums(w, at, q.value);
+            arrive_at(at, at.sums, q.value);
+        });
+    }
+}
+
+// The row's sum over its lanes.
+DEVICE void sum_lanes(carried &w)
 {
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         w.l[r] += __shfl_xor_sync(0xffffffffu, w.l[r], 1);
         w.l[r] += __shfl_xor_sync(0xffffffffu, w.l[r], 2);
     }
+}
+
+// The end of a walk, while its last products run.
+DEVICE void sum_rows(carried &w, const place &at)
+{
+    sum_lanes(w);
+    publish(w, at);
 }
 
 struct cursor {
@@ -768,8 +828,9 @@ DEVICE void pass(const place &at, const cursor &c)
 }
 
 // The group's rows see no key of the part.
-DEVICE void nothing(carried &w)
+DEVICE void nothing(carried &w, const place &at)
 {
+    publish(w, at);
 #pragma unroll
     for (int e = 0; e < HEAD_DIM / 2; e++)
         w.o[e] = 0;
@@ -785,7 +846,7 @@ DEVICE void walk_plain(carried &w, const stream &x, const place &at)
 #pragma unroll 1
     for (; i < at.n && !sees(at, i); i++, c = next(c))
         pass(at, c);
-    if (i == at.n) return nothing(w);
+    if (i == at.n) return nothing(w, at);
     const int first = i;
 #pragma unroll 1
     for (; i < at.n; i++, before = c, c = next(c)) {
@@ -807,7 +868,7 @@ DEVICE void walk_plain(carried &w, const stream &x, const place &at)
         weigh_and_multiply<0>(w, s, p, at, c.slot, i == first);
         if (STEPS == 1) break;
     }
-    sum_rows(w);
+    sum_rows(w, at);
     wgmma_wait<0>();
     hold(w.o), hold(p);
 }
@@ -823,7 +884,7 @@ DEVICE void walk_overlapped(carried &w, const stream &x, const place &at)
 #pragma unroll 1
     for (; i < at.n && !sees(at, i); i++, c = next(c))
         pass(at, c);
-    if (i == at.n) return nothing(w);
+    if (i == at.n) return nothing(w, at);
     const int first = i;
     barrier_wait(at.k_full + 8 * c.slot, c.phase);
     turn_begin(at);
@@ -862,7 +923,7 @@ DEVICE void walk_overlapped(carried &w, const stream &x, const place &at)
     }
     barrier_wait(at.v_full + 8 * c.slot, c.phase);
     issue_pv<0, BLOCK_N / 16>(w, p, at, c.slot, i == first + 1);
-    sum_rows(w);
+    sum_rows(w, at);
     wgmma_wait<0>();
     hold(w.o), hold(p);
 }
@@ -908,7 +969,7 @@ DEVICE void walk_double(carried &w, const stream &x, const place &at)
 #pragma unroll 1
     for (; i < at.n && !sees(at, i); i++, c = next(c))
         pass(at, c);
-    if (i == at.n) return nothing(w);
+    if (i == at.n) return nothing(w, at);
     barrier_wait(at.k_full + 8 * c.slot, c.phase);
     issue_qk(s, w, at, c.slot);
     if (i + 1 == at.n) {
@@ -932,7 +993,7 @@ DEVICE void walk_double(carried &w, const stream &x, const place &at)
             step_double<false, true>(w, x, at, i, t, s, p, c, before);
         }
     }
-    sum_rows(w);
+    sum_rows(w, at);
     wgmma_wait<0>();
     hold(w.o), hold(p);
 }
@@ -990,8 +1051,9 @@ template <int n> DEVICE bool walk_lazy_tiles(carried &w, const place &at)
     barrier_wait(at.k_full, 0);
     issue_qk(s[0], w, at, 0);
     step_lazy<0, n>(w, at, s, p);
-    sum_rows(w);
+    sum_lanes(w);
     const bool fits = !named_any<128>(4 + at.group, !(w.l[0] <= largest && w.l[1] <= largest));
+    if (fits) publish(w, at);
     wgmma_wait<0>();
     hold(w.o);
     repeat<LAZY_PLACES>([&](auto i) { hold(p[i.value]); });
@@ -1004,7 +1066,7 @@ template <int n> DEVICE bool walk_lazy_tiles(carried &w, const place &at)
 DEVICE bool walk_lazy(carried &w, const place &at)
 {
     bool fits = true;
-    if (at.n == 0) nothing(w);
+    if (at.n == 0) nothing(w, at);
     repeat<STEPS>([&](auto i) {
         constexpr int n = decltype(i)::value + 1;
         if (at.n == n) fits = walk_lazy_tiles<n>(w, at);
@@ -1031,61 +1093,35 @@ DEVICE float natural_log_sum(float m, float l)
     return l > 0 ? (m + log2_approx(l)) * 0.6931471805599453f : NEG_INF;
 }
 
-// A slice of O, with m and l of its rows, to the place of this part in the memory of part q.
-template <int q> DEVICE void send(const carried &w, const place &at, u32 received, u32 arrived)
+// A slice of O to part q, with m and l of its rows unless they have been sent.
+template <int q> DEVICE void send(const carried &w, const place &at)
 {
-    const int group = q % WG_KV * WG_Q + at.group_q, row = at.warp * 16 + at.lane / 4;
-    u32 to = received + (group * (PARTS - 1) + at.part - (at.part > q ? 1 : 0)) * PIECE, bar = arrived + 8 * group;
-    if constexpr (CLUSTER > 1) to = in_block(to, q / WG_KV), bar = in_block(bar, q / WG_KV);
+    const u32 to = sent_to(at, q) + (at.warp * 32 + at.lane) * 16;
+    constexpr int o = q * SLICE_REGS;
 #pragma unroll
     for (int e = 0; e < SLICE_REGS; e += 4) {
-        const u32 there = to + e * 512 + (at.warp * 32 + at.lane) * 16;
-        constexpr int o = q * SLICE_REGS;
         if constexpr (CLUSTER > 1)
-            store_cluster(there, w.o[o + e], w.o[o + e + 1], w.o[o + e + 2], w.o[o + e + 3]);
+            store_cluster(to + e * 512, w.o[o + e], w.o[o + e + 1], w.o[o + e + 2], w.o[o + e + 3]);
         else
-            store_shared(there, w.o[o + e], w.o[o + e + 1], w.o[o + e + 2], w.o[o + e + 3]);
+            store_shared(to + e * 512, w.o[o + e], w.o[o + e + 1], w.o[o + e + 2], w.o[o + e + 3]);
     }
-    if (at.lane % 4 < 2) {
-        const u32 there = to + SLICE_REGS * 512 + (row + 8 * (at.lane % 4)) * 8;
-        const float m = at.lane % 4 == 0 ? w.m[0] : w.m[1], l = at.lane % 4 == 0 ? w.l[0] : w.l[1];
-        if constexpr (CLUSTER > 1)
-            store_cluster(there, m, l);
-        else
-            store_shared(there, m, l);
-    }
-    __syncwarp();
-    if (at.lane == 0) {
-        if constexpr (CLUSTER > 1)
-            barrier_arrive_cluster(bar);
-        else
-            barrier_arrive(bar);
-    }
+    if (!SUMS_FIRST) send_sums(w, at, q);
+    arrive_at(at, at.arrived, q);
 }
 
-// Sends every other part its slice, receives and adds up this part's: x, and m and l of the rows over all keys.
-DEVICE void merge(const carried &w, const place &at, u32 received, u32 arrived, float (&x)[SLICE_REGS], float (&m)[2],
-                  float (&l)[2])
+DEVICE void wait_for_parts(u32 bar)
 {
-    const int group = at.part % WG_KV * WG_Q + at.group_q, thread = at.warp * 32 + at.lane;
-    repeat<PARTS>([&](auto at_q) {
-        constexpr int q = decltype(at_q)::value;
-        if (q == at.part) {
-#pragma unroll
-            for (int e = 0; e < SLICE_REGS; e++)
-                x[e] = w.o[q * SLICE_REGS + e];
-            if (at.lane == 0)
-                barrier_arrive(arrived + 8 * group); // this warp too has read Q, which will be written over
-        } else {
-            send<q>(w, at, received, arrived);
-        }
-    });
     if constexpr (CLUSTER > 1)
-        barrier_wait_cluster(arrived + 8 * group, 0);
+        barrier_wait_cluster(bar, 0);
     else
-        barrier_wait(arrived + 8 * group, 0);
-    const u32 from = received + group * (PARTS - 1) * PIECE;
-    float part_m[PARTS][2], part_l[PARTS][2], weight[PARTS][2]; // this part's own come last
+        barrier_wait(bar, 0);
+}
+
+// m and l of the rows over all keys, and the weight of each part, this one's last.
+DEVICE void weigh_parts(const carried &w, const place &at, u32 from, float (&m)[2], float (&l)[2],
+                        float (&weight)[PARTS][2])
+{
+    float part_m[PARTS][2], part_l[PARTS][2];
 #pragma unroll
     for (int r = 0; r < 2; r++) {
 #pragma unroll
@@ -1104,20 +1140,52 @@ DEVICE void merge(const carried &w, const place &at, u32 received, u32 arrived, 
             l[r] = fmaf(part_l[q][r], weight[q][r], l[r]);
         }
     }
-#pragma unroll
-    for (int e = 0; e < SLICE_REGS; e += 4) {
-        x[e] *= weight[PARTS - 1][0], x[e + 1] *= weight[PARTS - 1][0];
-        x[e + 2] *= weight[PARTS - 1][1], x[e + 3] *= weight[PARTS - 1][1];
-#pragma unroll
-        for (int q = 0; q < PARTS - 1; q++) {
-            const float4 y = load_shared(from + q * PIECE + e * 512 + thread * 16);
-            x[e] = fmaf(y.x, weight[q][0], x[e]), x[e + 1] = fmaf(y.y, weight[q][0], x[e + 1]);
-            x[e + 2] = fmaf(y.z, weight[q][1], x[e + 2]), x[e + 3] = fmaf(y.w, weight[q][1], x[e + 3]);
-        }
-    }
 }
 
-// Normalises, lays the rows over Q (which every part of the block has read) and writes chunks of 16 bytes.
+// Sends every other part its slice, receives and adds up this part's: x, and m and l of the rows over all keys. SUMS_FIRST: what is sent
+// has its final weight.
+DEVICE void merge(carried &w, const place &at, float (&x)[SLICE_REGS], float (&m)[2], float (&l)[2])
+{
+    const u32 from = at.received + at.group * (PARTS - 1) * PIECE;
+    float weight[PARTS][2];
+    if constexpr (SUMS_FIRST) {
+        wait_for_parts(at.sums + 8 * at.group);
+        weigh_parts(w, at, from, m, l, weight);
+#pragma unroll
+        for (int r = 0; r < 2; r++)
+            weight[PARTS - 1][r] *= l[r] > 0 ? reciprocal(l[r]) : 0.0f;
+        rescale(w, weight[PARTS - 1]);
+    }
+    repeat<PARTS>([&](auto at_q) {
+        constexpr int q = decltype(at_q)::value;
+        if (q == at.part) {
+#pragma unroll
+            for (int e = 0; e < SLICE_REGS; e++)
+                x[e] = w.o[q * SLICE_REGS + e];
+            arrive_at(at, at.arrived, q); // this warp too has read Q, which will be written over
+        } else {
+            send<q>(w, at);
+        }
+    });
+    wait_for_parts(at.arrived + 8 * at.group);
+    if constexpr (!SUMS_FIRST) {
+        weigh_parts(w, at, from, m, l, weight);
+#pragma unroll
+        for (int e = 0; e < SLICE_REGS; e++)
+            x[e] *= weight[PARTS - 1][e / 2 % 2];
+    }
+#pragma unroll
+    for (int e = 0; e < SLICE_REGS; e += 4)
+#pragma unroll
+        for (int q = 0; q < PARTS - 1; q++) {
+            const float4 y = load_shared(from + q * PIECE + e * 512 + (at.warp * 32 + at.lane) * 16);
+            const float f = SUMS_FIRST ? 1.0f : weight[q][0], g = SUMS_FIRST ? 1.0f : weight[q][1];
+            x[e] = fmaf(y.x, f, x[e]), x[e + 1] = fmaf(y.y, f, x[e + 1]);
+            x[e + 2] = fmaf(y.z, g, x[e + 2]), x[e + 3] = fmaf(y.w, g, x[e + 3]);
+        }
+}
+
+// Normalises (SUMS_FIRST: that is done), lays the rows over Q (which every part of the block has read) and writes chunks of 16 bytes.
 DEVICE void write_rows(const float (&x)[SLICE_REGS], const float (&l)[2], const place &at, unsigned char *memory,
                        u16 *o)
 {
@@ -1127,7 +1195,7 @@ DEVICE void write_rows(const float (&x)[SLICE_REGS], const float (&l)[2], const 
     const auto swizzle = [](int row) { return (row & 7) / (8 / span); };
 #pragma unroll
     for (int r = 0; r < 2; r++) {
-        const float inverse = l[r] > 0 ? reciprocal(l[r]) : 0.0f;
+        const float inverse = SUMS_FIRST ? 1.0f : l[r] > 0 ? reciprocal(l[r]) : 0.0f;
         const int row = g + 8 * r;
 #pragma unroll
         for (int c = 0; c < chunks; c++)
@@ -1144,11 +1212,11 @@ DEVICE void write_rows(const float (&x)[SLICE_REGS], const float (&l)[2], const 
     }
 }
 
-DEVICE void finish(carried &w, const place &at, u32 base, unsigned char *memory, u16 *o, float *lse)
+DEVICE void finish(carried &w, const place &at, unsigned char *memory, u16 *o, float *lse)
 {
     float x[SLICE_REGS], m[2], l[2];
     if constexpr (PARTS > 1) {
-        merge(w, at, base + RECEIVED_AT, base + BARRIERS_AT + 8 * (Q_BARRIERS + WG_KV * KV_BARRIERS), x, m, l);
+        merge(w, at, x, m, l);
     } else {
 #pragma unroll
         for (int e = 0; e < SLICE_REGS; e++)
@@ -1168,7 +1236,7 @@ DEVICE void finish(carried &w, const place &at, u32 base, unsigned char *memory,
 // A warp group's barriers and copies, by one thread of a warp each. What a thread initialised itself it may use at once.
 DEVICE void begin(const stream &x, const place &at, const tensor_map *q_map, u32 bars, int head)
 {
-    const u32 q_bar = bars + 8 * at.group_q, merge_bar = bars + 8 * (Q_BARRIERS + WG_KV * KV_BARRIERS + at.group);
+    const u32 q_bar = bars + 8 * at.group_q;
     if (at.warp == 0 && at.group < WG_Q && elect()) {
         barrier_init(q_bar, 1);
         barrier_init_done();
@@ -1188,7 +1256,8 @@ DEVICE void begin(const stream &x, const place &at, const tensor_map *q_map, u32
         if (!PRODUCER) copy_first(x);
     }
     if (PARTS > 1 && at.warp == 2 && elect()) {
-        barrier_init(merge_bar, 4 * PARTS);
+        barrier_init(at.arrived + 8 * at.group, 4 * PARTS);
+        if (SUMS_FIRST) barrier_init(at.sums + 8 * at.group, 4 * (PARTS - 1));
         barrier_init_done();
     }
 }
@@ -1242,6 +1311,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
     at.group = group, at.query = group_query(tile, at.group_q), at.part = x.part, at.n = x.n;
     at.leader = threadIdx.x % (128 * WG_Q) == 0;
     at.q_rows = base + at.group_q * Q_ROWS;
+    at.received = base + RECEIVED_AT;
+    at.arrived = bars + 8 * (Q_BARRIERS + WG_KV * KV_BARRIERS), at.sums = at.arrived + 8 * GROUPS;
     at.k = x.kv, at.v = at.k + SLOTS * TILE;
     at.k_full = x.full, at.v_full = x.full + 8 * SLOTS;
     at.k_empty = x.full + 16 * SLOTS, at.v_empty = x.full + 24 * SLOTS;
@@ -1282,6 +1353,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
         walk_overlapped(w, x, at);
     else
         walk_plain(w, x, at);
-    if constexpr (CLUSTER > 1) cluster_wait(); // the others have started, with their barriers in place
-    finish(w, at, base, shared, o_all + (long long)head * SEQ_Q * HEAD_DIM, lse_all + (long long)head * SEQ_Q);
+    if constexpr (CLUSTER > 1 && !SUMS_FIRST) cluster_wait(); // the others have started, with their barriers in place
+    finish(w, at, shared, o_all + (long long)head * SEQ_Q * HEAD_DIM, lse_all + (long long)head * SEQ_Q);
 }
