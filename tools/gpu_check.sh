@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.." || exit 1
 CONTESTED=(s512 s512_causal b8_s512 b8_s512_causal s1024 s1024_causal s4096_d128 s4096_d128_causal)
 # Proposals (15 to 25 a second where a candidate is checked quickly, 2 at 4x16x4096x128), and minutes, a quarter of which is the box of a
 # trial: about 12 sessions at the short shapes, 8 at the others.
-declare -A EVALUATIONS=([s512]=300 [s512_causal]=300 [b8_s512]=150 [b8_s512_causal]=150 [s4096_d128]=50 [s4096_d128_causal]=50)
+declare -A EVALUATIONS=([s512]=450 [s512_causal]=450 [b8_s512]=120 [b8_s512_causal]=120 [s4096_d128]=50 [s4096_d128_causal]=50)
 declare -A MINUTES=([s512]=2 [s512_causal]=2)
 
 mode=check records=results/gpu_check seconds=410
