@@ -1,5 +1,5 @@
 // Runs attention_forward over a grid and compares with f64; included after the kernel. Arguments of the program: seed, spread
-// of q and k.
+// of q and k, and by how much logits climb from the last key to the first.
 #ifndef EMULATE_ATTENTION_H
 #define EMULATE_ATTENTION_H
 
@@ -7,10 +7,7 @@ static constexpr size_t GUARD = 65536; // elements of NaN on both sides of a ten
 static u16 *q, *k, *v, *o;
 static float *lse;
 
-static void kernel()
-{
-    attention_forward(q, k, v, o, lse);
-}
+static void kernel(); // calls attention_forward
 
 static u16 *tensor(std::vector<u16> &memory, size_t n)
 {
@@ -48,10 +45,21 @@ static void check_row(int b, int h, int r, double *error, double *lse_error)
     if (!same) *lse_error = INFINITY;
 }
 
+// The first element of all queries is the same, and that of the keys a ramp.
+static void add_climb(float climb, size_t rows_q, size_t rows_k)
+{
+    const float size = 16;
+    for (size_t i = 0; i < rows_q; i++)
+        q[i * HEAD_DIM] = narrow(size);
+    for (size_t i = 0; i < rows_k; i++)
+        k[i * HEAD_DIM] = narrow(climb / (size * SCALE) * (1 - (float)(i % SEQ_KV) / SEQ_KV));
+}
+
 static int emulate_attention(int argc, char **argv, emulate_dim grid)
 {
     const unsigned seed = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 1;
     const float spread = argc > 2 ? strtof(argv[2], NULL) : 1; // 20 gives logits of some thousands
+    const float climb = argc > 3 ? strtof(argv[3], NULL) : 0;
     const size_t n_q = (size_t)BATCH * HEADS * SEQ_Q * HEAD_DIM, n_k = (size_t)BATCH * KV_HEADS * SEQ_KV * HEAD_DIM;
     std::vector<u16> memory[4];
     std::vector<float> lse_memory(n_q / HEAD_DIM, NAN);
@@ -63,6 +71,7 @@ static int emulate_attention(int argc, char **argv, emulate_dim grid)
         q[i] = narrow(normal(random) * spread);
     for (size_t i = 0; i < n_k; i++)
         k[i] = narrow(normal(random) * spread), v[i] = narrow(normal(random));
+    if (climb != 0) add_climb(climb, n_q / HEAD_DIM, n_k / HEAD_DIM);
 
     emulate_launch(kernel, grid, THREADS, SHARED_BYTES, seed);
 

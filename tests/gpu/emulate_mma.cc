@@ -87,7 +87,7 @@ template <int pending> static void copy_wait()
 
 template <int threads> [[maybe_unused]] static void barrier(int id)
 {
-    emulate_barrier(id, threads);
+    emulate_barrier_wait(id, threads);
 }
 
 static float exp2_approx(float x)
@@ -113,6 +113,11 @@ static u32 pack(float low, float high)
 #include "kernel_tail.inc"
 
 #include "emulate_attention.h"
+
+static void kernel()
+{
+    attention_forward(q, k, v, o, lse);
+}
 
 int main(int argc, char **argv)
 {

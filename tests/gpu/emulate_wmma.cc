@@ -162,6 +162,11 @@ static void unpack(float &low, float &high, u32 x)
 
 #include "emulate_attention.h"
 
+static void kernel()
+{
+    attention_forward(q, k, v, o, lse);
+}
+
 int main(int argc, char **argv)
 {
     return emulate_attention(argc, argv, {(SEQ_Q + BLOCK_M - 1) / BLOCK_M, HEADS, BATCH});
