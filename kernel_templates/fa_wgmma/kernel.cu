@@ -135,6 +135,9 @@ struct alignas(64) tensor_map {
 static_assert(HEAD_DIM % 64 == 0 && HEAD_DIM <= 256, "head_dim: 64, 128, 192 or 256");
 static_assert(!SUMS_FIRST || PARTS > 1, "one part has nothing to merge");
 static_assert(WG_Q == 1 || PRODUCER || STAGES == 0 || !CAUSAL, "who waits for others must not be who asks for tiles");
+static_assert(OVERLAP < 3 || (STAGES == 0 && WG_Q == 1), "the lazy walk needs all tiles in place");
+static_assert(!PING_PONG || (GROUPS == 2 && (OVERLAP == 1 || OVERLAP == 3)), "two warp groups take turns");
+static_assert(!MIRROR || (WG_Q == 2 && CAUSAL), "two warp groups have rows from both ends");
 static_assert(BLOCK_N % 32 == 0 && BLOCK_N <= 256, "keys of a tile: a multiple of 32 up to 256");
 
 static constexpr int BOXES = HEAD_DIM / 64; // of a row
