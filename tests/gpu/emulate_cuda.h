@@ -90,7 +90,7 @@ struct emulate_block {
 #define EMULATE_CLUSTER 1
 #endif
 static constexpr size_t EMULATE_SHARED = 262144, EMULATE_STACK = 131072;
-alignas(1024) static unsigned char shared[EMULATE_CLUSTER * EMULATE_SHARED]; /* of all blocks */
+alignas(1024) static unsigned char shared[EMULATE_CLUSTER * EMULATE_SHARED];             /* of all blocks */
 #define EMULATE_SHARED_OF_BLOCK unsigned char *const shared = emulate_now->block->memory /* as the kernel declares it */
 
 static std::vector<emulate_thread> emulate_threads; /* of the cluster, block after block */
@@ -99,6 +99,7 @@ static emulate_thread *emulate_now;
 static ucontext_t emulate_scheduler;
 static emulate_dim gridDim;
 static std::mt19937 emulate_random;
+static int emulate_round; /* of the scheduler */
 
 /* What else there is to run: before and after a cluster, after the last thread of a block, and where all threads sleep (false:
  * nothing was left to do). */
@@ -106,7 +107,7 @@ static void (*emulate_on_start)(), (*emulate_on_block_end)(emulate_block &), (*e
 static bool (*emulate_on_stall)();
 
 #define threadIdx (emulate_now->index)
-#define blockIdx  (emulate_now->block->index)
+#define blockIdx (emulate_now->block->index)
 
 [[noreturn]] static void emulate_fail(const char *what)
 {
@@ -131,6 +132,13 @@ static void emulate_sleep(const int *watched, const char *awaits, unsigned which
     me.watched = watched, me.seen = *watched, me.awaits = awaits, me.which = which;
     swapcontext(&me.context, &emulate_scheduler);
     me.watched = NULL;
+}
+
+/* After an arrival: others may go on before this thread does. */
+static void emulate_pause()
+{
+    for (unsigned rounds = emulate_random() % 4; rounds > 0; rounds--)
+        emulate_sleep(&emulate_round, "nothing", 0);
 }
 
 /* A barrier of the warp; the last lane to come does LAST before any goes on. */
@@ -159,7 +167,10 @@ static bool emulate_barrier_sync(int id, int threads, bool waits, bool vote)
     b.who[threadIdx.x] = true;
     b.any = b.any || vote;
     if (++b.arrived < threads) {
-        if (waits) emulate_sleep(&b.generation, "barrier", (unsigned)id);
+        if (waits)
+            emulate_sleep(&b.generation, "barrier", (unsigned)id);
+        else
+            emulate_pause();
     } else {
         b.arrived = 0;
         b.result = b.any;
@@ -257,7 +268,8 @@ static bool emulate_warp_run(size_t warp, std::vector<unsigned> &lanes)
         again = false;
         for (unsigned lane : lanes) {
             emulate_now = &emulate_threads[warp * 32 + lane];
-            if (emulate_now->done || (emulate_now->watched != NULL && *emulate_now->watched == emulate_now->seen)) continue;
+            if (emulate_now->done || (emulate_now->watched != NULL && *emulate_now->watched == emulate_now->seen))
+                continue;
             swapcontext(&emulate_scheduler, &emulate_now->context);
             again = true;
         }
@@ -271,7 +283,8 @@ static bool emulate_warp_run(size_t warp, std::vector<unsigned> &lanes)
     puts("deadlock:");
     for (const emulate_thread &t : emulate_threads) {
         if (t.done) continue;
-        if (before == NULL || before->block != t.block || before->watched != t.watched || before->index.x / 32 != t.index.x / 32)
+        if (before == NULL || before->block != t.block || before->watched != t.watched ||
+            before->index.x / 32 != t.index.x / 32)
             printf("  block %u %u %u, warp %u waits for %s %u\n", t.block->index.x, t.block->index.y, t.block->index.z,
                    t.index.x / 32, t.awaits, t.which);
         before = &t;
@@ -309,6 +322,7 @@ static void emulate_cluster(emulate_dim first, unsigned threads, size_t shared_b
     if (emulate_on_start != NULL) emulate_on_start();
     for (int live = 1; live > 0;) {
         bool ran = false;
+        emulate_round++;
         std::shuffle(warps.begin(), warps.end(), emulate_random);
         for (size_t warp : warps)
             ran = emulate_warp_run(warp, lanes) || ran;
@@ -327,7 +341,8 @@ static void emulate_cluster(emulate_dim first, unsigned threads, size_t shared_b
 static void emulate_launch(void (*kernel)(), emulate_dim grid, unsigned threads, size_t shared_bytes, unsigned seed)
 {
     const size_t bytes = EMULATE_CLUSTER * threads * EMULATE_STACK;
-    char *stacks = (char *)mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *stacks =
+        (char *)mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (stacks == (char *)MAP_FAILED) {
         puts("no memory for the stacks of a block");
         exit(1);

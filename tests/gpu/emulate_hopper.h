@@ -101,6 +101,7 @@ static void emulate_mbarrier_arrive(u32 address, int bytes)
     b.bytes += bytes;
     b.pending--;
     emulate_mbarrier_advance(b);
+    emulate_pause();
 }
 
 static void emulate_mbarrier_wait(u32 address, u32 parity)
@@ -194,7 +195,7 @@ struct emulate_tensor_core {
 };
 
 static std::vector<emulate_tensor_core> emulate_tensor_cores; /* by block and warp */
-static const u32 EMULATE_IN_FLIGHT = 0x7fc5a5a5;                 /* a NaN */
+static const float EMULATE_IN_FLIGHT[2] = {3e38f, -3e38f};    /* in turns; a maximum would ignore NaN */
 
 static emulate_tensor_core &emulate_own_tensor_core()
 {
@@ -242,7 +243,7 @@ static void emulate_accumulator_check(const emulate_accumulator &a)
 {
     for (int lane = 0; lane < 32; lane++)
         for (int e = 0; e < a.n / 2; e++)
-            if (memcmp(&a.d[lane][e], &EMULATE_IN_FLIGHT, 4) != 0)
+            if (a.d[lane][e] != EMULATE_IN_FLIGHT[e % 2])
                 emulate_fail("an accumulator is written while its product is in flight");
 }
 
@@ -271,7 +272,7 @@ static void emulate_product_start(emulate_tensor_core &t)
         for (int lane = 0; lane < 32; lane++) {
             memcpy(a.value[lane], p.d[lane], (size_t)p.n / 2 * sizeof(float));
             for (int e = 0; e < p.n / 2; e++)
-                memcpy(&p.d[lane][e], &EMULATE_IN_FLIGHT, 4);
+                p.d[lane][e] = EMULATE_IN_FLIGHT[e % 2];
         }
     }
     emulate_accumulator_check(a);
@@ -280,7 +281,8 @@ static void emulate_product_start(emulate_tensor_core &t)
     if (emulate_at_once())
         while (!t.pending.empty())
             emulate_product_retire(t);
-    t.issued.insert(t.issued.end(), {p.a, p.b, (u64)p.n << 3 | (u64)p.from_registers << 2 | (u64)p.transposed << 1 | p.add});
+    t.issued.insert(t.issued.end(),
+                    {p.a, p.b, (u64)p.n << 3 | (u64)p.from_registers << 2 | (u64)p.transposed << 1 | p.add});
 }
 
 static void emulate_product_issue(int n, float *d, const u32 *a_registers, u64 a, u64 b, bool transposed, bool add)

@@ -32,9 +32,7 @@ static void barrier_init(u32 bar, int arrivals)
     emulate_mbarrier_init(bar, arrivals);
 }
 
-static void barrier_init_done()
-{
-}
+static void barrier_init_done() {}
 
 static void barrier_expect(u32 bar, int bytes)
 {
@@ -136,9 +134,13 @@ template <int threads> [[maybe_unused]] static void named_sync(int id)
     emulate_barrier_wait(id, threads);
 }
 
+static bool walked_again; // some warp group, in the lazy walk
+
 template <int threads> [[maybe_unused]] static bool named_any(int id, bool x)
 {
-    return emulate_barrier_sync(id, threads, true, x);
+    const bool any = emulate_barrier_sync(id, threads, true, x);
+    walked_again = walked_again || any;
+    return any;
 }
 
 template <int threads> [[maybe_unused]] static void named_arrive(int id)
@@ -182,15 +184,10 @@ template <int pending> static void wgmma_wait()
     emulate_products_wait(pending);
 }
 
-template <class T, int n> static void hold(T (&)[n])
-{
-}
+template <class T, int n> static void hold(T (&)[n]) {}
 
 template <int n> struct wgmma_ss {
-    static void run(float (&d)[n / 2], u64 a, u64 b, bool add)
-    {
-        emulate_product_issue(n, d, NULL, a, b, false, add);
-    }
+    static void run(float (&d)[n / 2], u64 a, u64 b, bool add) { emulate_product_issue(n, d, NULL, a, b, false, add); }
 };
 
 template <int n, bool transposed> struct wgmma_rs {
@@ -248,12 +245,18 @@ int main(int argc, char **argv)
 {
     const unsigned tiles = (SEQ_Q + 64 * WG_Q - 1) / (64 * WG_Q), heads = HEADS * BATCH;
     const char *const name[] = {"early", "late", "random"};
+    const float spread = argc > 2 ? strtof(argv[2], NULL) : 1, climb = argc > 3 ? strtof(argv[3], NULL) : 0;
     int rc = 0;
     emulate_hopper();
     for (int when = EMULATE_EARLY; when <= EMULATE_RANDOM; when++) {
         emulate_when = (emulate_moment)when;
+        walked_again = false;
         printf("%s: ", name[when]);
         rc |= emulate_attention(argc, argv, {CLUSTER * (GRID_ORDER ? heads : tiles), GRID_ORDER ? tiles : heads, 1});
+        if (OVERLAP == 3 && (climb > 0 ? !walked_again : spread == 1 && walked_again)) {
+            printf("the lazy walk %s\n", walked_again ? "started again" : "did not start again");
+            rc = 1;
+        }
     }
     return rc;
 }
