@@ -281,6 +281,58 @@ static void cold_rotates(void **state)
     }
 }
 
+/* A driver that keeps what is written to q, set after set. */
+#define KEPT_MAX 500000
+static struct {
+    struct device_buffer *q;
+    size_t n;
+    uint16_t words[KEPT_MAX];
+} kept;
+
+static enum device_class keep_write(struct device *d, struct device_buffer *b, size_t offset, const void *src, size_t n,
+                                    struct err *e)
+{
+    if (kept.q == NULL) kept.q = b;
+    if (kept.q == b) {
+        assert_in_range(kept.n + n / 2, 1, KEPT_MAX);
+        memcpy(kept.words + kept.n, src, n);
+        kept.n += n / 2;
+    }
+    return device_fake.write(d, b, offset, src, n, e);
+}
+
+/* Set i holds set 0's words rotated left by n i / sets; any number of threads draws the same. */
+static void sets_are_rotated(void **state)
+{
+    static uint16_t alone[KEPT_MAX];
+    struct problem p = small;
+    struct device_driver driver = device_fake;
+    size_t n, sets = 3;
+    (void)state;
+    p.seq_q = 1030; /* several chunks of a transfer */
+    p.head_dim = 65;
+    n = problem_q_elements(&p);
+    driver.write = keep_write;
+    for (int threads = 1; threads <= 5; threads += 2) {
+        struct bed b;
+        struct parallel *pool = NULL;
+        struct err e = {0};
+        bed_open(&b, QUIET, BENCH_WARM, "", NULL);
+        bench_close(b.bench);
+        b.t.l2_bytes = (int64_t)(2.5 * 0.5 * (double)(2 * n + 4 * problem_kv_elements(&p)));
+        memset(&kept, 0, sizeof kept);
+        assert_int_equal(parallel_open(&pool, threads, &e), 0);
+        assert_int_equal(bench_open(&b.bench, &driver, b.d, pool, &b.t, &p, BENCH_COLD, 5, b.h, &e), DEVICE_OK);
+        assert_int_equal(kept.n, sets * n);
+        for (size_t i = 0; i < kept.n; i++)
+            assert_int_equal(kept.words[i], kept.words[(i % n + n * (i / n) / sets) % n]);
+        if (threads == 1) memcpy(alone, kept.words, sizeof alone);
+        assert_memory_equal(alone, kept.words, sizeof alone);
+        bed_close(&b);
+        parallel_close(pool);
+    }
+}
+
 /* Every third reading is zero, negative, NaN or infinite: such a sample is never returned. */
 static void bad_timer_is_retried(void **state)
 {
@@ -422,12 +474,19 @@ static void elsewhere(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(k_is_chosen),           cmocka_unit_test(k_is_kept),
-        cmocka_unit_test(quads_in_order),        cmocka_unit_test(verification),
-        cmocka_unit_test(cold_rotates),          cmocka_unit_test(bad_timer_is_retried),
-        cmocka_unit_test(dead_timer_is_a_fate),  cmocka_unit_test(warm_up),
-        cmocka_unit_test(faults_are_classified), cmocka_unit_test(no_memory_blames_nobody),
-        cmocka_unit_test(noise_is_reproducible), cmocka_unit_test(elsewhere),
+        cmocka_unit_test(k_is_chosen),
+        cmocka_unit_test(k_is_kept),
+        cmocka_unit_test(quads_in_order),
+        cmocka_unit_test(verification),
+        cmocka_unit_test(cold_rotates),
+        cmocka_unit_test(sets_are_rotated),
+        cmocka_unit_test(bad_timer_is_retried),
+        cmocka_unit_test(dead_timer_is_a_fate),
+        cmocka_unit_test(warm_up),
+        cmocka_unit_test(faults_are_classified),
+        cmocka_unit_test(no_memory_blames_nobody),
+        cmocka_unit_test(noise_is_reproducible),
+        cmocka_unit_test(elsewhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
