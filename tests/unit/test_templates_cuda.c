@@ -18,7 +18,7 @@ static const char *const dirs[] = {"kernel_templates"};
 
 static const char *const spaces[] = {
     "name: a\nproblem: {op: attention_forward, batch: 2, heads: 8, seq_q: 512, head_dim: 64}\ntemplates: [%s]\n",
-    "name: b\nproblem: {op: attention_forward, batch: 1, heads: 4, kv_heads: 2, seq_q: 197, seq_kv: 333, head_dim: "
+    "name: b\nproblem: {op: attention_forward, batch: 1, heads: 4, kv_heads: 2, seq_q: 197, seq_kv: 533, head_dim: "
     "128, dtype: bf16,\n"
     "  mask: causal, lse: true}\ntemplates: [%s]\n",
 };
@@ -129,6 +129,12 @@ static void sm_90a(void **state)
     one("fa_mma", "sm_90a");
 }
 
+static void hopper(void **state)
+{
+    (void)state;
+    one("fa_wgmma", "sm_90a");
+}
+
 static void reference(void **state)
 {
     (void)state;
@@ -155,10 +161,8 @@ static bool compiler_there(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sm_80),
-        cmocka_unit_test(sm_89),
-        cmocka_unit_test(sm_90a),
-        cmocka_unit_test(reference),
+        cmocka_unit_test(sm_80),  cmocka_unit_test(sm_89),     cmocka_unit_test(sm_90a),
+        cmocka_unit_test(hopper), cmocka_unit_test(reference),
     };
 
     driver = device_driver_named("cuda");
