@@ -10,10 +10,8 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 CONTESTED=(s512 s512_causal b8_s512 b8_s512_causal s1024 s1024_causal s4096_d128 s4096_d128_causal)
-# Proposals (15 to 25 a second where a candidate is checked quickly, 2 at 4x16x4096x128), and minutes, a quarter of which is the box of a
-# trial: about 12 sessions at the short shapes, 8 at the others.
-declare -A EVALUATIONS=([s512]=450 [s512_causal]=450 [b8_s512]=120 [b8_s512_causal]=120 [s4096_d128]=50 [s4096_d128_causal]=50)
-declare -A MINUTES=([s512]=2 [s512_causal]=2)
+# Proposals: 15 to 25 a second where a candidate is checked quickly, 3 at 4x16x4096x128.
+declare -A EVALUATIONS=([s512]=450 [s512_causal]=450 [b8_s512]=200 [b8_s512_causal]=200 [s4096_d128]=60 [s4096_d128_causal]=60)
 
 mode=check records=results/gpu_check seconds=410
 case ${1:-} in
@@ -107,14 +105,14 @@ check() {
 # contested SPACE: one run, its JSON beside that of its space.
 contested() {
     "$FATUNE" space "spaces/$1.yaml" --json >"$work/$1.space.json" || return 1
-    "$FATUNE" run "spaces/$1.yaml" --evaluations "$2" --minutes "$3" --json >"$work/$1.run.json"
+    "$FATUNE" run "spaces/$1.yaml" --evaluations "$2" --minutes 2 --json >"$work/$1.run.json"
 }
 
 contestants() {
     local space stems=()
     export -f contested
     for space in "${CONTESTED[@]}"; do
-        step "run_$space" 200 bash -c 'contested "$@"' run "$space" "${EVALUATIONS[$space]:-100}" "${MINUTES[$space]:-1.2}"
+        step "run_$space" 200 bash -c 'contested "$@"' run "$space" "${EVALUATIONS[$space]:-120}"
         stems+=("$space=$work/$space")
         python3 -B tools/contestant_table.py "$out" "${stems[@]}"
     done

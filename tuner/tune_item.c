@@ -108,6 +108,7 @@ int tune_device_fresh(struct tune *t, struct err *e)
     json_t *reply;
     const json_t *error;
     enum worker_outcome outcome;
+    double started = worker_now();
     int rc = 0;
 
     worker_stop(t->device);
@@ -123,6 +124,7 @@ int tune_device_fresh(struct tune *t, struct err *e)
     } else if (!t->environment) {
         t->environment = json_incref(json_object_get(reply, "environment"));
     }
+    t->open_s = worker_now() - started;
     json_decref(reply);
     return rc;
 }

@@ -56,6 +56,7 @@ struct tune {
     struct farm *farm;
     struct worker *device;
     double deadline_s;
+    double open_s;       /* what a fresh device worker took at last, 0 none yet */
     json_t *environment; /* facts: target, fatune, state of the device at the start */
     char environment_digest[DIGEST_HEX], track[DIGEST_HEX];
     struct tune_item reference;

@@ -14,13 +14,17 @@
 #define LEAST_QUADS 4
 #define FULL_M 5
 #define WARM_S 1.0
-#define START_S 1.0 /* a process, a context, two modules */
+#define START_S 1.0     /* a process, a context, two modules, as long as none was measured */
+#define LOAD_S 0.1      /* inputs and modules, beyond a process and a context */
+#define WARM_SAMPLES 60 /* of both arms; bench stops once 20 in a row agree */
 #define CLOCK_STEP 0.01
 
 /* Seconds of one session: every sample lasts at least a batch, and the host adds about as much again for very short ones. */
-static double session_s(double sample_s, int quads, int m, double warm_s)
+static double session_s(const struct tune *t, double sample_s, int quads, int m, double warm_s)
 {
-    return START_S + warm_s + 4.0 * (quads + 1) * m * (sample_s * 1.3);
+    double start_s = t->open_s > 0 ? t->open_s + LOAD_S : START_S;
+
+    return start_s + fmin(warm_s, WARM_SAMPLES * sample_s) + 4.0 * (quads + 1) * m * (sample_s * 1.3);
 }
 
 struct tune_plan tune_plan_samples(const struct tune *t, double sample_us, double box_s)
@@ -30,11 +34,11 @@ struct tune_plan tune_plan_samples(const struct tune *t, double sample_us, doubl
 
     /* First fewer samples a letter, then fewer quads, last fewer sessions: the session is the unit that decides. */
     if (sample_s > 0.01) p.warm_s = 4 * sample_s;
-    while (p.m > 1 && p.sessions * session_s(sample_s, p.quads, p.m, p.warm_s) > box_s)
+    while (p.m > 1 && p.sessions * session_s(t, sample_s, p.quads, p.m, p.warm_s) > box_s)
         p.m -= 2;
-    while (p.quads > LEAST_QUADS && p.sessions * session_s(sample_s, p.quads, p.m, p.warm_s) > box_s)
+    while (p.quads > LEAST_QUADS && p.sessions * session_s(t, sample_s, p.quads, p.m, p.warm_s) > box_s)
         p.quads--;
-    while (p.sessions > TUNE_LEAST_SESSIONS && p.sessions * session_s(sample_s, p.quads, p.m, p.warm_s) > box_s)
+    while (p.sessions > TUNE_LEAST_SESSIONS && p.sessions * session_s(t, sample_s, p.quads, p.m, p.warm_s) > box_s)
         p.sessions--;
     p.boxed = p.m < FULL_M || p.quads < FULL_QUADS || p.sessions < t->space.promote.sessions;
     return p;
