@@ -83,9 +83,6 @@
 #ifndef V_LATE
 #define V_LATE 0
 #endif
-#ifndef SUMS_FIRST
-#define SUMS_FIRST 0
-#endif
 #ifndef Q_REGS
 #define Q_REGS 0
 #endif
@@ -133,7 +130,6 @@ struct alignas(64) tensor_map {
 };
 
 static_assert(HEAD_DIM % 64 == 0 && HEAD_DIM <= 256, "head_dim: 64, 128, 192 or 256");
-static_assert(!SUMS_FIRST || PARTS > 1, "one part has nothing to merge");
 static_assert(WG_Q == 1 || PRODUCER || STAGES == 0 || !CAUSAL, "who waits for others must not be who asks for tiles");
 static_assert(OVERLAP < 3 || (STAGES == 0 && WG_Q == 1), "the lazy walk needs all tiles in place");
 static_assert(!PING_PONG || (GROUPS == 2 && (OVERLAP == 1 || OVERLAP == 3)), "two warp groups take turns");
@@ -157,7 +153,7 @@ static constexpr bool RING = SLOTS < STEPS;        // slots are used again
 static constexpr int LAZY_PLACES = V_LATE ? 3 : 2; // of P, in the lazy walk
 static constexpr int Q_BARRIERS = WG_Q,
                      KV_BARRIERS = (RING ? 4 : 2) * SLOTS; // [K full, V full, K empty, V empty][slot]
-static constexpr int SHARED = BARRIERS_AT + 8 * (Q_BARRIERS + WG_KV * KV_BARRIERS + (1 + SUMS_FIRST) * GROUPS);
+static constexpr int SHARED = BARRIERS_AT + 8 * (Q_BARRIERS + WG_KV * KV_BARRIERS + GROUPS);
 static constexpr int OFFSET = SEQ_KV - SEQ_Q; // causal: query i sees keys j <= i + OFFSET
 static constexpr bool MASKS = CAUSAL || SEQ_KV % BLOCK_N != 0;
 // A scale of zero would turn masked -inf into NaN: a vanishing one gives the same weights. A negative one turns the order
@@ -512,10 +508,9 @@ struct carried {
 struct place {
     int lane, warp, query;       // warp: of the group; query: first row of the group
     int group, part, group_q, n; // group: warp group of the block; n: tiles of the part
-    u32 received, arrived,
-        sums;         // what other parts send: their slices of O, m and l; a barrier for all of it, one for m and l
-    bool leader;      // this thread asks for the part's tiles
-    u32 q_rows, k, v; // shared addresses
+    u32 received, arrived;       // what other parts send: their slices of O, m and l; the barrier for it
+    bool leader;                 // this thread asks for the part's tiles
+    u32 q_rows, k, v;            // shared addresses
     u32 k_full, v_full, k_empty, v_empty;
 };
 
@@ -744,20 +739,7 @@ DEVICE void send_sums(const carried &w, const place &at, int q)
     }
 }
 
-// SUMS_FIRST: the other parts learn m and l while the last products run.
-DEVICE void publish(const carried &w, const place &at)
-{
-    if constexpr (SUMS_FIRST) {
-        if constexpr (CLUSTER > 1) cluster_wait(); // the others have started, with their barriers in place
-        repeat<PARTS>([&](auto q) {
-            if (q.value == at.part) return;
-            send_sums(w, at, q.value);
-            arrive_at(at, at.sums, q.value);
-        });
-    }
-}
-
-// The row's sum over its lanes.
+// The row's sum over its lanes, while the last products run.
 DEVICE void sum_lanes(carried &w)
 {
 #pragma unroll
@@ -765,13 +747,6 @@ DEVICE void sum_lanes(carried &w)
         w.l[r] += __shfl_xor_sync(0xffffffffu, w.l[r], 1);
         w.l[r] += __shfl_xor_sync(0xffffffffu, w.l[r], 2);
     }
-}
-
-// The end of a walk, while its last products run.
-DEVICE void sum_rows(carried &w, const place &at)
-{
-    sum_lanes(w);
-    publish(w, at);
 }
 
 struct cursor {
@@ -831,9 +806,8 @@ DEVICE void pass(const place &at, const cursor &c)
 }
 
 // The group's rows see no key of the part.
-DEVICE void nothing(carried &w, const place &at)
+DEVICE void nothing(carried &w)
 {
-    publish(w, at);
 #pragma unroll
     for (int e = 0; e < HEAD_DIM / 2; e++)
         w.o[e] = 0;
@@ -849,7 +823,7 @@ DEVICE void walk_plain(carried &w, const stream &x, const place &at)
 #pragma unroll 1
     for (; i < at.n && !sees(at, i); i++, c = next(c))
         pass(at, c);
-    if (i == at.n) return nothing(w, at);
+    if (i == at.n) return nothing(w);
     const int first = i;
 #pragma unroll 1
     for (; i < at.n; i++, before = c, c = next(c)) {
@@ -871,7 +845,7 @@ DEVICE void walk_plain(carried &w, const stream &x, const place &at)
         weigh_and_multiply<0>(w, s, p, at, c.slot, i == first);
         if (STEPS == 1) break;
     }
-    sum_rows(w, at);
+    sum_lanes(w);
     wgmma_wait<0>();
     hold(w.o), hold(p);
 }
@@ -887,7 +861,7 @@ DEVICE void walk_overlapped(carried &w, const stream &x, const place &at)
 #pragma unroll 1
     for (; i < at.n && !sees(at, i); i++, c = next(c))
         pass(at, c);
-    if (i == at.n) return nothing(w, at);
+    if (i == at.n) return nothing(w);
     const int first = i;
     barrier_wait(at.k_full + 8 * c.slot, c.phase);
     turn_begin(at);
@@ -926,7 +900,7 @@ DEVICE void walk_overlapped(carried &w, const stream &x, const place &at)
     }
     barrier_wait(at.v_full + 8 * c.slot, c.phase);
     issue_pv<0, BLOCK_N / 16>(w, p, at, c.slot, i == first + 1);
-    sum_rows(w, at);
+    sum_lanes(w);
     wgmma_wait<0>();
     hold(w.o), hold(p);
 }
@@ -972,7 +946,7 @@ DEVICE void walk_double(carried &w, const stream &x, const place &at)
 #pragma unroll 1
     for (; i < at.n && !sees(at, i); i++, c = next(c))
         pass(at, c);
-    if (i == at.n) return nothing(w, at);
+    if (i == at.n) return nothing(w);
     barrier_wait(at.k_full + 8 * c.slot, c.phase);
     issue_qk(s, w, at, c.slot);
     if (i + 1 == at.n) {
@@ -996,7 +970,7 @@ DEVICE void walk_double(carried &w, const stream &x, const place &at)
             step_double<false, true>(w, x, at, i, t, s, p, c, before);
         }
     }
-    sum_rows(w, at);
+    sum_lanes(w);
     wgmma_wait<0>();
     hold(w.o), hold(p);
 }
@@ -1056,7 +1030,6 @@ template <int n> DEVICE bool walk_lazy_tiles(carried &w, const place &at)
     step_lazy<0, n>(w, at, s, p);
     sum_lanes(w);
     const bool fits = !named_any<128>(4 + at.group, !(w.l[0] <= largest && w.l[1] <= largest));
-    if (fits) publish(w, at);
     wgmma_wait<0>();
     hold(w.o);
     repeat<LAZY_PLACES>([&](auto i) { hold(p[i.value]); });
@@ -1069,7 +1042,7 @@ template <int n> DEVICE bool walk_lazy_tiles(carried &w, const place &at)
 DEVICE bool walk_lazy(carried &w, const place &at)
 {
     bool fits = true;
-    if (at.n == 0) nothing(w, at);
+    if (at.n == 0) nothing(w);
     repeat<STEPS>([&](auto i) {
         constexpr int n = decltype(i)::value + 1;
         if (at.n == n) fits = walk_lazy_tiles<n>(w, at);
@@ -1096,7 +1069,7 @@ DEVICE float natural_log_sum(float m, float l)
     return l > 0 ? (m + log2_approx(l)) * 0.6931471805599453f : NEG_INF;
 }
 
-// A slice of O to part q, with m and l of its rows unless they have been sent.
+// A slice of O to part q, with m and l of its rows.
 template <int q> DEVICE void send(const carried &w, const place &at)
 {
     const u32 to = sent_to(at, q) + (at.warp * 32 + at.lane) * 16;
@@ -1108,16 +1081,8 @@ template <int q> DEVICE void send(const carried &w, const place &at)
         else
             store_shared(to + e * 512, w.o[o + e], w.o[o + e + 1], w.o[o + e + 2], w.o[o + e + 3]);
     }
-    if (!SUMS_FIRST) send_sums(w, at, q);
+    send_sums(w, at, q);
     arrive_at(at, at.arrived, q);
-}
-
-DEVICE void wait_for_parts(u32 bar)
-{
-    if constexpr (CLUSTER > 1)
-        barrier_wait_cluster(bar, 0);
-    else
-        barrier_wait(bar, 0);
 }
 
 // m and l of the rows over all keys, and the weight of each part, this one's last.
@@ -1145,20 +1110,11 @@ DEVICE void weigh_parts(const carried &w, const place &at, u32 from, float (&m)[
     }
 }
 
-// Sends every other part its slice, receives and adds up this part's: x, and m and l of the rows over all keys. SUMS_FIRST: what is sent
-// has its final weight.
-DEVICE void merge(carried &w, const place &at, float (&x)[SLICE_REGS], float (&m)[2], float (&l)[2])
+// Sends every other part its slice, receives and adds up this part's: x, and m and l of the rows over all keys.
+DEVICE void merge(const carried &w, const place &at, float (&x)[SLICE_REGS], float (&m)[2], float (&l)[2])
 {
-    const u32 from = at.received + at.group * (PARTS - 1) * PIECE;
+    const u32 from = at.received + at.group * (PARTS - 1) * PIECE, bar = at.arrived + 8 * at.group;
     float weight[PARTS][2];
-    if constexpr (SUMS_FIRST) {
-        wait_for_parts(at.sums + 8 * at.group);
-        weigh_parts(w, at, from, m, l, weight);
-#pragma unroll
-        for (int r = 0; r < 2; r++)
-            weight[PARTS - 1][r] *= l[r] > 0 ? reciprocal(l[r]) : 0.0f;
-        rescale(w, weight[PARTS - 1]);
-    }
     repeat<PARTS>([&](auto at_q) {
         constexpr int q = decltype(at_q)::value;
         if (q == at.part) {
@@ -1170,25 +1126,25 @@ DEVICE void merge(carried &w, const place &at, float (&x)[SLICE_REGS], float (&m
             send<q>(w, at);
         }
     });
-    wait_for_parts(at.arrived + 8 * at.group);
-    if constexpr (!SUMS_FIRST) {
-        weigh_parts(w, at, from, m, l, weight);
+    if constexpr (CLUSTER > 1)
+        barrier_wait_cluster(bar, 0);
+    else
+        barrier_wait(bar, 0);
+    weigh_parts(w, at, from, m, l, weight);
 #pragma unroll
-        for (int e = 0; e < SLICE_REGS; e++)
-            x[e] *= weight[PARTS - 1][e / 2 % 2];
-    }
+    for (int e = 0; e < SLICE_REGS; e++)
+        x[e] *= weight[PARTS - 1][e / 2 % 2];
 #pragma unroll
     for (int e = 0; e < SLICE_REGS; e += 4)
 #pragma unroll
         for (int q = 0; q < PARTS - 1; q++) {
             const float4 y = load_shared(from + q * PIECE + e * 512 + (at.warp * 32 + at.lane) * 16);
-            const float f = SUMS_FIRST ? 1.0f : weight[q][0], g = SUMS_FIRST ? 1.0f : weight[q][1];
-            x[e] = fmaf(y.x, f, x[e]), x[e + 1] = fmaf(y.y, f, x[e + 1]);
-            x[e + 2] = fmaf(y.z, g, x[e + 2]), x[e + 3] = fmaf(y.w, g, x[e + 3]);
+            x[e] = fmaf(y.x, weight[q][0], x[e]), x[e + 1] = fmaf(y.y, weight[q][0], x[e + 1]);
+            x[e + 2] = fmaf(y.z, weight[q][1], x[e + 2]), x[e + 3] = fmaf(y.w, weight[q][1], x[e + 3]);
         }
 }
 
-// Normalises (SUMS_FIRST: that is done), lays the rows over Q (which every part of the block has read) and writes chunks of 16 bytes.
+// Normalises, lays the rows over Q (which every part of the block has read) and writes chunks of 16 bytes.
 DEVICE void write_rows(const float (&x)[SLICE_REGS], const float (&l)[2], const place &at, unsigned char *memory,
                        u16 *o)
 {
@@ -1198,7 +1154,7 @@ DEVICE void write_rows(const float (&x)[SLICE_REGS], const float (&l)[2], const 
     const auto swizzle = [](int row) { return (row & 7) / (8 / span); };
 #pragma unroll
     for (int r = 0; r < 2; r++) {
-        const float inverse = SUMS_FIRST ? 1.0f : l[r] > 0 ? reciprocal(l[r]) : 0.0f;
+        const float inverse = l[r] > 0 ? reciprocal(l[r]) : 0.0f;
         const int row = g + 8 * r;
 #pragma unroll
         for (int c = 0; c < chunks; c++)
@@ -1260,7 +1216,6 @@ DEVICE void begin(const stream &x, const place &at, const tensor_map *q_map, u32
     }
     if (PARTS > 1 && at.warp == 2 && elect()) {
         barrier_init(at.arrived + 8 * at.group, 4 * PARTS);
-        if (SUMS_FIRST) barrier_init(at.sums + 8 * at.group, 4 * (PARTS - 1));
         barrier_init_done();
     }
 }
@@ -1315,7 +1270,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
     at.leader = threadIdx.x % (128 * WG_Q) == 0;
     at.q_rows = base + at.group_q * Q_ROWS;
     at.received = base + RECEIVED_AT;
-    at.arrived = bars + 8 * (Q_BARRIERS + WG_KV * KV_BARRIERS), at.sums = at.arrived + 8 * GROUPS;
+    at.arrived = bars + 8 * (Q_BARRIERS + WG_KV * KV_BARRIERS);
     at.k = x.kv, at.v = at.k + SLOTS * TILE;
     at.k_full = x.full, at.v_full = x.full + 8 * SLOTS;
     at.k_empty = x.full + 16 * SLOTS, at.v_empty = x.full + 24 * SLOTS;
@@ -1356,6 +1311,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
         walk_overlapped(w, x, at);
     else
         walk_plain(w, x, at);
-    if constexpr (CLUSTER > 1 && !SUMS_FIRST) cluster_wait(); // the others have started, with their barriers in place
+    if constexpr (CLUSTER > 1) cluster_wait(); // the others have started, with their barriers in place
     finish(w, at, shared, o_all + (long long)head * SEQ_Q * HEAD_DIM, lse_all + (long long)head * SEQ_Q);
 }
