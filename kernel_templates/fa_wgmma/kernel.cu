@@ -911,7 +911,7 @@ template <bool first, bool last>
 DEVICE void step_double(carried &w, const stream &x, const place &at, int i, logits &s, logits &following, weights &p,
                         cursor &c, cursor &before)
 {
-    constexpr int chunks = BLOCK_N > 64 ? BLOCK_N / 64 : 1; // groups of products in P V
+    constexpr int chunks = BLOCK_N / (BLOCK_N % 64 == 0 ? 64 : 32); // groups of products in P V
     const cursor after = next(c);
     float factor[2];
     if constexpr (!last) {
