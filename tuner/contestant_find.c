@@ -140,7 +140,7 @@ int contestant_list(struct contestant_program **out, int *n, const struct paths 
             }
             *out = more;
             more[*n] = (struct contestant_program){0};
-            snprintf(more[*n].name, sizeof more[*n].name, "%s", entry->d_name);
+            memcpy(more[*n].name, entry->d_name, strlen(entry->d_name) + 1); /* it fits: seen above */
             rc = take_path(&more[(*n)++], path, e);
         }
         if (d) closedir(d);
