@@ -441,7 +441,9 @@ enum {
 
 static uint16_t word_at(int set, int plane, int row, int column)
 {
-    return row < MAP_ROWS ? (uint16_t)(1 + ((plane * MAP_ROWS + row) * MAP_COLUMNS + column + 7 * set) % 60000) : 0;
+    int number = (plane * MAP_ROWS + row) * MAP_COLUMNS + column + 7 * set;
+
+    return (uint16_t)(row < MAP_ROWS ? 1 + number % 60000 : 0);
 }
 
 /* A 128-byte row of a box has its 16-byte pieces exchanged by its number. */
