@@ -36,6 +36,30 @@ static void interval(struct buf *out, const json_t *v, const char *member, const
         buf_printf(out, "%s not defined here", what);
 }
 
+static double end(const json_t *v, const char *member, size_t i)
+{
+    const json_t *x = json_array_get(json_object_get(v, member), i);
+
+    return json_is_number(x) ? json_number_value(x) : NAN;
+}
+
+/* What many readers know better than the clauses, and what decides nothing. */
+static void beside(struct buf *out, const json_t *v, const char *a, const char *b)
+{
+    double low[] = {end(v, "mean_a_ci", 0), end(v, "mean_b_ci", 0)};
+    double high[] = {end(v, "mean_a_ci", 1), end(v, "mean_b_ci", 1)};
+
+    if (!isfinite(low[0]) || !isfinite(low[1])) return;
+    buf_printf(out,
+               "    beside the decision: mean %s %.3f us [%.3f, %.3f], %s %.3f us [%.3f, %.3f], each arm alone: the "
+               "intervals %s;\n",
+               a, number(v, "mean_a_us"), low[0], high[0], b, number(v, "mean_b_us"), low[1], high[1],
+               low[0] <= high[1] && low[1] <= high[0] ? "overlap" : "do not overlap");
+    buf_puts(out, "      ");
+    interval(out, v, "g_textbook_ci", "textbook g's interval");
+    buf_printf(out, ", Mann-Whitney p %.2g, Cliff's delta %.3f\n", number(v, "mann_whitney_p"), number(v, "cliff"));
+}
+
 void report_verdict(struct buf *out, const json_t *v, const char *a, const char *b)
 {
     const json_t *clauses = json_object_get(v, "clauses");
@@ -54,6 +78,7 @@ void report_verdict(struct buf *out, const json_t *v, const char *a, const char 
         interval(out, v, "ratio_bca", ", BCa");
     }
     buf_puts(out, "\n");
+    beside(out, v, a, b);
     for (size_t i = 0; i < json_array_size(clauses); i++) {
         const json_t *clause = json_array_get(clauses, i);
         buf_printf(out, "    %s %-15s %s\n", json_is_true(json_object_get(clause, "passed")) ? "pass" : "FAIL",

@@ -81,13 +81,19 @@ enum stats_status stats_quantile(const double *x, int n, double p, double *q)
 
 enum stats_status stats_median(const double *x, int n, double *median)
 {
-    return stats_quantile(x, n, 0.5, median);
+    const enum stats_status s = check(x, n, 1);
+    if (s != STATS_OK) return s;
+    double *copy = malloc((size_t)n * sizeof *copy);
+    if (copy == NULL) return STATS_NOMEM;
+    memcpy(copy, x, (size_t)n * sizeof *copy);
+    *median = stats_median_in_place(copy, n);
+    free(copy);
+    return STATS_OK;
 }
 
 double stats_median_in_place(double *x, int n)
 {
-    gsl_sort(x, 1, (size_t)n);
-    return stats_quantile_sorted(x, n, 0.5);
+    return gsl_stats_median(x, 1, (size_t)n);
 }
 
 enum stats_status stats_mad(const double *x, int n, double *mad)

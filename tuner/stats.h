@@ -43,7 +43,7 @@ enum stats_status stats_variance(const double *x, int n, double *variance);
 enum stats_status stats_quantile(const double *x, int n, double p, double *q);
 double stats_quantile_sorted(const double *sorted, int n, double p); /* the same on ascending finite values, n >= 1 */
 enum stats_status stats_median(const double *x, int n, double *median);
-/* The same of finite values, n >= 1, which it sorts: allocates nothing and cannot fail. */
+/* The same of finite values, n >= 1, which it puts into another order: allocates nothing and cannot fail. */
 double stats_median_in_place(double *x, int n);
 /* Median of |x - median|, unscaled. */
 enum stats_status stats_mad(const double *x, int n, double *mad);

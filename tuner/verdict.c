@@ -1,418 +1,17 @@
-/* verdict.c - method: reduce each session to a few sums, estimate from the sessions, then ask the clauses.
- *
- * Decision bound (one-sided alpha): the wider of Student's t and bootstrap-t, both over sessions. t alone is calibrated
- * for normal session effects, bootstrap-t for skewed ones; percentile and BCa are too narrow on a dozen sessions and are only
- * printed. Sessions are sorted by their values first, so their numbering cannot change a resample. */
-#include "verdict.h"
-
+/* verdict.c - method: reduce each session to a few sums (verdict_reduce.c), estimate from the sessions (verdict_estimate.c), then
+ * ask the clauses. */
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "stats.h"
+#include "verdict_private.h"
 
-#define FLAT 1e-12         /* spread of ln times that is only rounding */
 #define DISCARD_LIMIT 0.20 /* share of quads */
 #define FASTER_SHARE 0.75  /* P6 */
-#define DRIFT_LIMIT 0.01   /* of ln time, over a session */
 #define POWER 0.90         /* of the suggested number of sessions */
 #define SESSIONS_LIMIT 1000
-
-/* ---- trials ---- */
-
-void trial_free(struct trial *t)
-{
-    if (t == NULL) return;
-    for (int i = 0; i < t->n; i++)
-        free(t->sessions[i].quads);
-    free(t->sessions);
-    *t = (struct trial){0};
-}
-
-static int quads_of(const struct trial *t)
-{
-    int n = 0;
-    for (int i = 0; i < t->n; i++)
-        n += t->sessions[i].n;
-    return n;
-}
-
-static bool kept(const struct trial_quad *q)
-{
-    if (q->discarded) return false;
-    for (int i = 0; i < 4; i++)
-        if (!isfinite(q->letter[i]) || q->letter[i] <= 0.0) return false;
-    return true;
-}
-
-/* a1, a2, b1, b2 of ABBA or BAAB. */
-static void arms(const struct trial_quad *q, double a[2], double b[2])
-{
-    double *outer = q->baab ? b : a, *inner = q->baab ? a : b;
-    outer[0] = q->letter[0];
-    outer[1] = q->letter[3];
-    inner[0] = q->letter[1];
-    inner[1] = q->letter[2];
-}
-
-static double quad_y(const struct trial_quad *q)
-{
-    double a[2], b[2];
-    arms(q, a, b);
-    return (log(b[0]) + log(b[1]) - log(a[0]) - log(a[1])) / 2.0;
-}
-
-/* y of the session's kept quads minus their median into out; how many, or -1 when out of memory. */
-static int session_residuals(const struct trial_session *session, double *out)
-{
-    int n = 0;
-    double median;
-    for (int q = 0; q < session->n; q++)
-        if (kept(&session->quads[q])) out[n++] = quad_y(&session->quads[q]);
-    const enum stats_status s = stats_median(out, n, &median);
-    if (s != STATS_OK) return s == STATS_NOMEM ? -1 : 0;
-    for (int k = 0; k < n; k++) {
-        out[k] -= median;
-        if (fabs(out[k]) < FLAT) out[k] = 0.0; /* else a flat trial has a MAD of 0 and outliers of rounding */
-    }
-    return n;
-}
-
-int trial_outliers(const struct trial *t, bool *label, int *count, struct err *e)
-{
-    const int total = quads_of(t);
-    int n = 0, found = 0, rc = 0;
-    double *residual = malloc((size_t)(total + 1) * sizeof *residual);
-    bool *out = malloc((size_t)(total + 1) * sizeof *out);
-    if (residual == NULL || out == NULL) {
-        rc = err_nomem(e);
-        goto out;
-    }
-    for (int i = 0; i < t->n; i++) {
-        const int more = session_residuals(&t->sessions[i], residual + n);
-        if (more < 0) {
-            rc = err_nomem(e);
-            goto out;
-        }
-        n += more;
-    }
-    if (n > 0 && stats_outliers(residual, n, out, &found) == STATS_NOMEM) {
-        rc = err_nomem(e);
-        goto out;
-    }
-    *count = found;
-    if (label == NULL) goto out;
-    for (int i = 0, k = 0, flat = 0; i < t->n; i++)
-        for (int q = 0; q < t->sessions[i].n; q++, flat++)
-            label[flat] = kept(&t->sessions[i].quads[q]) && out[k++];
-out:
-    free(residual);
-    free(out);
-    return rc;
-}
-
-/* ---- reduction ---- */
-
-struct session {
-    double z;
-    int n;                 /* letters an arm */
-    double mean[2], ss[2]; /* of ln letters of A, B: mean and sum of squared deviations */
-    double mean_b_us;
-};
-
-struct reduced {
-    int n, nletters, quads, discarded;
-    struct session *session; /* ascending z */
-    double *z;               /* the same z */
-    double *us[2], *ln[2];   /* letters of A, B */
-    double
-        *relative[2]; /* ln letter less the mean ln of the other arm in its quad, sign turned for A: all are ln(B/A) */
-    double cycles[2]; /* sums of letter x clock */
-    bool clocked;
-};
-
-static void reduced_free(struct reduced *r)
-{
-    free(r->session);
-    free(r->z);
-    for (int k = 0; k < 2; k++) {
-        free(r->us[k]);
-        free(r->ln[k]);
-        free(r->relative[k]);
-    }
-}
-
-static int reduced_alloc(struct reduced *r, const struct trial *t, struct err *e)
-{
-    const size_t letters = 2 * (size_t)quads_of(t) + 1, sessions = (size_t)t->n + 1;
-    bool ok = (r->session = malloc(sessions * sizeof *r->session)) != NULL;
-    ok = (r->z = malloc(sessions * sizeof *r->z)) != NULL && ok;
-    for (int k = 0; k < 2; k++) {
-        ok = (r->us[k] = malloc(letters * sizeof *r->us[k])) != NULL && ok;
-        ok = (r->ln[k] = malloc(letters * sizeof *r->ln[k])) != NULL && ok;
-        ok = (r->relative[k] = malloc(letters * sizeof *r->relative[k])) != NULL && ok;
-    }
-    return ok ? 0 : err_nomem(e);
-}
-
-static void reduce_quad(struct reduced *r, const struct trial_quad *q)
-{
-    double arm[2][2], ln[2][2];
-    arms(q, arm[0], arm[1]);
-    for (int k = 0; k < 2; k++)
-        for (int i = 0; i < 2; i++)
-            ln[k][i] = log(arm[k][i]);
-    for (int i = 0; i < 2; i++, r->nletters++) {
-        for (int k = 0; k < 2; k++) {
-            r->us[k][r->nletters] = arm[k][i];
-            r->ln[k][r->nletters] = ln[k][i];
-            r->cycles[k] += arm[k][i] * q->sm_mhz;
-        }
-        r->relative[0][r->nletters] = (ln[1][0] + ln[1][1]) / 2.0 - ln[0][i];
-        r->relative[1][r->nletters] = ln[1][i] - (ln[0][0] + ln[0][1]) / 2.0;
-    }
-    r->clocked = r->clocked && isfinite(q->sm_mhz) && q->sm_mhz > 0.0;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    const struct session *x = a, *y = b;
-    if (x->z != y->z) return x->z < y->z ? -1 : 1;
-    if (x->mean[0] != y->mean[0]) return x->mean[0] < y->mean[0] ? -1 : 1;
-    return (x->ss[0] + x->ss[1] > y->ss[0] + y->ss[1]) - (x->ss[0] + x->ss[1] < y->ss[0] + y->ss[1]);
-}
-
-static int reduce(struct reduced *r, const struct trial *t, struct err *e)
-{
-    r->quads = quads_of(t);
-    r->clocked = true;
-    if (reduced_alloc(r, t, e) != 0) return -1;
-    for (int i = 0; i < t->n; i++) {
-        const int first = r->nletters;
-        for (int q = 0; q < t->sessions[i].n; q++) {
-            if (kept(&t->sessions[i].quads[q]))
-                reduce_quad(r, &t->sessions[i].quads[q]);
-            else
-                r->discarded++;
-        }
-        struct session s = {.n = r->nletters - first};
-        if (s.n == 0) continue;
-        for (int k = 0; k < 2; k++) {
-            double variance = 0.0;
-            (void)stats_mean(r->ln[k] + first, s.n, &s.mean[k]); /* finite and at least two: cannot fail */
-            (void)stats_variance(r->ln[k] + first, s.n, &variance);
-            s.ss[k] = variance * (s.n - 1);
-        }
-        (void)stats_mean(r->us[1] + first, s.n, &s.mean_b_us);
-        s.z = s.mean[1] - s.mean[0]; /* = mean of y */
-        r->session[r->n++] = s;
-    }
-    qsort(r->session, (size_t)r->n, sizeof *r->session, by_value);
-    for (int i = 0; i < r->n; i++)
-        r->z[i] = r->session[i].z;
-    return 0;
-}
-
-/* ---- estimates ---- */
-
-static const struct verdict_interval unknown = {NAN, NAN};
-
-static struct verdict_interval ratios(struct stats_interval ci)
-{
-    return (struct verdict_interval){exp(ci.low), exp(ci.high)};
-}
-
-static int describe(struct verdict *v, const struct trial *t, const struct reduced *r, struct err *e)
-{
-    v->sessions = r->n;
-    v->quads = r->quads;
-    v->quads_discarded = r->discarded;
-    v->mean_a_us = v->mean_b_us = v->median_a_us = v->median_b_us = v->ratio_cycles = v->share_faster = NAN;
-    if (trial_outliers(t, NULL, &v->quads_outlying, e) != 0) return -1;
-    if (r->n == 0) return 0;
-    (void)stats_mean(r->us[0], r->nletters, &v->mean_a_us);
-    (void)stats_mean(r->us[1], r->nletters, &v->mean_b_us);
-    if (stats_median(r->us[0], r->nletters, &v->median_a_us) != STATS_OK ||
-        stats_median(r->us[1], r->nletters, &v->median_b_us) != STATS_OK)
-        return err_nomem(e);
-    if (r->clocked) v->ratio_cycles = r->cycles[1] / r->cycles[0];
-    int faster = 0;
-    for (int i = 0; i < r->n; i++)
-        faster += r->z[i] < 0.0;
-    v->share_faster = (double)faster / r->n;
-    return 0;
-}
-
-/* Has A's time drifted over the session? 1, 0, or -1 when out of memory. at and x are scratch for its quads. */
-static int drifts(const struct trial_session *s, double *at, double *x)
-{
-    int n = 0;
-    double slope;
-    for (int q = 0; q < s->n; q++) {
-        double a[2], b[2];
-        if (!kept(&s->quads[q])) continue;
-        arms(&s->quads[q], a, b);
-        at[n] = q;
-        x[n++] = (log(a[0]) + log(a[1])) / 2.0;
-    }
-    if (n < 5) return 0;
-    const enum stats_status status = stats_theil_sen(at, x, n, &slope);
-    if (status != STATS_OK) return status == STATS_NOMEM ? -1 : 0;
-    return fabs(slope) * (at[n - 1] - at[0]) > DRIFT_LIMIT;
-}
-
-static int count_drifting(struct verdict *v, const struct trial *t, struct err *e)
-{
-    const size_t n_max = (size_t)quads_of(t) + 1;
-    double *at = malloc(n_max * sizeof *at), *x = malloc(n_max * sizeof *x);
-    int rc = at == NULL || x == NULL ? err_nomem(e) : 0;
-    for (int i = 0; rc == 0 && i < t->n; i++) {
-        const int d = drifts(&t->sessions[i], at, x);
-        if (d < 0)
-            rc = err_nomem(e);
-        else
-            v->sessions_drifting += d;
-    }
-    free(at);
-    free(x);
-    return rc;
-}
-
-static int find_modes(struct verdict *v, const struct reduced *r, double least_gap, struct err *e)
-{
-    double widest = least_gap;
-    v->modes = unknown;
-    v->mode_share = NAN;
-    for (int k = 0; k < 2; k++) {
-        struct stats_modes m;
-        const enum stats_status s = stats_bimodality(r->relative[k], r->nletters, &m);
-        if (s == STATS_NOMEM) return err_nomem(e);
-        if (s != STATS_OK || !m.bimodal || m.gap <= widest) continue;
-        widest = m.gap;
-        v->bimodal = true;
-        v->modes = (struct verdict_interval){exp(m.low), exp(m.high)};
-        v->mode_share = (double)m.nlow / r->nletters;
-    }
-    return 0;
-}
-
-static void point_estimate(struct verdict *v, double z)
-{
-    const struct verdict_interval point = {exp(z), exp(z)};
-    v->ratio_t = v->ratio_boot_t = v->ratio_percentile = v->ratio_bca = point;
-    v->upper = v->lower = z;
-    v->dz = fabs(z) < FLAT ? 0.0 : copysign(INFINITY, -z);
-}
-
-/* Intervals and decision bounds from the session values. */
-static int estimate(struct verdict *v, const struct reduced *r, const struct verdict_rule *rule, struct rng *rng,
-                    struct err *e)
-{
-    double z, variance, bound;
-    struct stats_interval ci;
-    struct stats_boot boot = {0};
-    v->ratio = v->dz = v->lower = v->upper = NAN;
-    v->ratio_t = v->ratio_boot_t = v->ratio_percentile = v->ratio_bca = unknown;
-    if (stats_mean(r->z, r->n, &z) != STATS_OK) return 0;
-    v->ratio = exp(z);
-    if (stats_variance(r->z, r->n, &variance) != STATS_OK) return 0;
-    if (sqrt(variance) < FLAT) {
-        point_estimate(v, z);
-        return 0;
-    }
-    const double half = stats_t_quantile(1.0 - rule->alpha, r->n - 1) * sqrt(variance / r->n);
-    v->upper = z + half;
-    v->lower = z - half;
-    v->dz = -z / sqrt(variance);
-    if (stats_t_interval(r->z, r->n, 0.95, &ci) == STATS_OK) v->ratio_t = ratios(ci);
-    const enum stats_status s = stats_boot_mean(&boot, r->z, r->n, rule->resamples, rng);
-    if (s == STATS_NOMEM) return err_nomem(e);
-    if (s == STATS_OK) {
-        if (stats_boot_t(&boot, 0.95, &ci) == STATS_OK) v->ratio_boot_t = ratios(ci);
-        if (stats_boot_percentile(&boot, 0.95, &ci) == STATS_OK) v->ratio_percentile = ratios(ci);
-        if (stats_boot_bca(&boot, 0.95, &ci) == STATS_OK) v->ratio_bca = ratios(ci);
-    }
-    /* without a bootstrap bound nothing is ruled out: undecided */
-    v->upper = fmax(v->upper, stats_boot_t_bound(&boot, rule->alpha, &bound) == STATS_OK ? bound : INFINITY);
-    v->lower = fmin(v->lower, stats_boot_t_bound(&boot, 1.0 - rule->alpha, &bound) == STATS_OK ? bound : -INFINITY);
-    stats_boot_free(&boot);
-    return 0;
-}
-
-/* ---- effect size ---- */
-
-/* Hedges' g within sessions, of the sessions listed; positive = B faster. NAN without spread (FLAT), and *difference is
- * then what there is. */
-static double g_of(const struct reduced *r, const int *index, int n, double *difference)
-{
-    double sum[2] = {0.0, 0.0}, ss = 0.0, letters = 0.0, df = 0.0;
-    for (int i = 0; i < n; i++) {
-        const struct session *s = &r->session[index[i]];
-        for (int k = 0; k < 2; k++) {
-            sum[k] += s->n * s->mean[k];
-            ss += s->ss[k];
-        }
-        letters += s->n;
-        df += 2.0 * (s->n - 1);
-    }
-    *difference = (sum[0] - sum[1]) / letters;
-    const double sd = sqrt(ss / df);
-    return sd < FLAT ? NAN : stats_hedges_j(df) * *difference / sd;
-}
-
-static double g_statistic(const void *ctx, const int *index, int n)
-{
-    double difference;
-    return g_of(ctx, index, n, &difference);
-}
-
-static double unbounded(double difference)
-{
-    return fabs(difference) < FLAT ? 0.0 : copysign(INFINITY, difference);
-}
-
-static int effect_within(struct verdict *v, const struct reduced *r, int resamples, struct rng *rng, struct err *e)
-{
-    double difference;
-    struct stats_boot boot = {0};
-    struct stats_interval ci;
-    int *all = malloc((size_t)r->n * sizeof *all);
-    if (all == NULL) return err_nomem(e);
-    for (int i = 0; i < r->n; i++)
-        all[i] = i;
-    v->g_within = g_of(r, all, r->n, &difference);
-    free(all);
-    if (isnan(v->g_within)) { /* z is ascending: the interval ends at the slowest and the fastest session */
-        v->g_within = unbounded(difference);
-        v->g_ci = (struct verdict_interval){unbounded(-r->z[r->n - 1]), unbounded(-r->z[0])};
-        return 0;
-    }
-    const enum stats_status s = stats_boot(&boot, g_statistic, r, r->n, resamples, rng);
-    if (s == STATS_NOMEM) return err_nomem(e);
-    if (s == STATS_OK && stats_boot_percentile(&boot, 0.95, &ci) == STATS_OK)
-        v->g_ci = (struct verdict_interval){ci.low, ci.high};
-    stats_boot_free(&boot);
-    return 0;
-}
-
-static int effect(struct verdict *v, const struct reduced *r, int resamples, struct rng *rng, struct err *e)
-{
-    struct stats_smd smd;
-    v->g_within = v->g_textbook = NAN;
-    v->g_ci = v->g_textbook_ci = unknown;
-    if (r->n == 0) return 0;
-    if (effect_within(v, r, resamples, rng, e) != 0) return -1;
-    const enum stats_status s = stats_smd_of(r->ln[0], r->nletters, r->ln[1], r->nletters, 0.95, &smd);
-    if (s == STATS_OK && smd.s >= FLAT) {
-        v->g_textbook = smd.g;
-        v->g_textbook_ci = (struct verdict_interval){smd.g_ci.low, smd.g_ci.high};
-    } else if (s == STATS_OK || s == STATS_FLAT) {
-        v->g_textbook = v->g_within;
-    }
-    return 0;
-}
 
 /* ---- clauses ---- */
 
@@ -454,22 +53,22 @@ static bool outweighs(const struct verdict *v, const struct verdict_rule *rule, 
 /* A trial of the champion against its own copy: what is wrong with the measurement shows here. */
 static int ask_control(struct verdict *v, const struct trial *aa, const struct verdict_rule *rule, struct err *e)
 {
-    struct reduced r = {0};
+    struct verdict_reduced r = {0};
     struct stats_interval ci;
     double z = NAN;
     v->aa_ratio = NAN;
-    v->aa_ci = unknown;
+    v->aa_ci = (struct verdict_interval){NAN, NAN};
     v->aa_present = aa != NULL;
     if (aa == NULL) {
         say(v, VERDICT_CONTROL, !rule->control_required, "the A/A control was not run%s",
             rule->control_required ? ", and the rule asks for it" : "; this rule does not ask for it");
         return 0;
     }
-    int rc = reduce(&r, aa, e);
+    int rc = verdict_reduce(&r, aa, e);
     if (rc != 0) goto out;
     if (stats_mean(r.z, r.n, &z) == STATS_OK) v->aa_ratio = exp(z);
     const bool interval = stats_t_interval(r.z, r.n, 0.99, &ci) == STATS_OK;
-    if (interval) v->aa_ci = ratios(ci);
+    if (interval) v->aa_ci = (struct verdict_interval){exp(ci.low), exp(ci.high)};
     const double off = 100.0 * fabs(1.0 - v->aa_ratio), half_gain = rule->min_gain / 2.0;
     if (aa->invalid)
         say(v, VERDICT_CONTROL, false, "the A/A control is invalid: %.140s",
@@ -486,23 +85,23 @@ static int ask_control(struct verdict *v, const struct trial *aa, const struct v
             "the "
             "bias that leaves possible",
             v->aa_ratio, v->aa_ci.low, v->aa_ci.high, off);
-    else if (rule->min_gain > 0.0 && fabs(z) > half_gain + FLAT)
+    else if (rule->min_gain > 0.0 && fabs(z) > half_gain + VERDICT_FLAT)
         say(v, VERDICT_CONTROL, false, "the A/A control is off by %.3f%%, more than half of min_gain (%.3f%%)", off,
             100.0 * half_gain);
-    else if ((ci.low > FLAT || ci.high < -FLAT) && ci.low > -half_gain && ci.high < half_gain)
+    else if ((ci.low > VERDICT_FLAT || ci.high < -VERDICT_FLAT) && ci.low > -half_gain && ci.high < half_gain)
         say(v, VERDICT_CONTROL, true,
             "the A/A ratio %.5f [%.5f, %.5f] (99%%) excludes 1 but is proven smaller than half of min_gain: no bias "
             "that "
             "makes a gain",
             v->aa_ratio, v->aa_ci.low, v->aa_ci.high);
-    else if (ci.low > FLAT || ci.high < -FLAT)
+    else if (ci.low > VERDICT_FLAT || ci.high < -VERDICT_FLAT)
         say(v, VERDICT_CONTROL, false, "the A/A ratio %.5f [%.5f, %.5f] excludes 1 at 99%%", v->aa_ratio, v->aa_ci.low,
             v->aa_ci.high);
     else
         say(v, VERDICT_CONTROL, true, "the A/A ratio %.5f [%.5f, %.5f] (99%%) holds 1 and is off by %.3f%%",
             v->aa_ratio, v->aa_ci.low, v->aa_ci.high, off);
 out:
-    reduced_free(&r);
+    verdict_reduced_free(&r);
     return rc;
 }
 
@@ -634,13 +233,13 @@ static enum verdict_outcome outcome(const struct verdict *v, const struct verdic
 }
 
 /* S >= ((t_alpha + t_beta) sd / distance)^2, distance from the estimate to the line, t on S - 1 degrees of freedom. */
-static int sessions_needed(const struct verdict *v, const struct reduced *r, const struct verdict_rule *rule)
+static int sessions_needed(const struct verdict *v, const struct verdict_reduced *r, const struct verdict_rule *rule)
 {
     double z, variance;
     if (v->outcome != VERDICT_UNDECIDED || v->bimodal || !(v->failed & 1u << VERDICT_GAIN)) return 0;
     if (stats_mean(r->z, r->n, &z) != STATS_OK || stats_variance(r->z, r->n, &variance) != STATS_OK) return 0;
     const double distance = fabs(z - log(1.0 - rule->min_gain));
-    if (distance < FLAT) return 0;
+    if (distance < VERDICT_FLAT) return 0;
     for (int s = r->n + 1; s <= SESSIONS_LIMIT; s++) {
         const double t = stats_t_quantile(1.0 - rule->alpha, s - 1) + stats_t_quantile(POWER, s - 1);
         if (s >= t * t * variance / (distance * distance)) return s;
@@ -663,35 +262,16 @@ static int check_rule(const struct verdict_rule *rule, struct err *e)
     return 0;
 }
 
-static void upper_bound_b(struct verdict *v, const struct reduced *r, double *scratch)
-{
-    struct stats_interval ci;
-    for (int i = 0; i < r->n; i++)
-        scratch[i] = r->session[i].mean_b_us;
-    v->upper_b_us = stats_t_interval(scratch, r->n, 0.90, &ci) == STATS_OK ? ci.high : NAN;
-}
-
 int verdict_decide(struct verdict *out, const struct verdict_rule *rule, const struct trial *ab, const struct trial *aa,
                    const struct rng *rng, struct err *e)
 {
     struct verdict v = {0};
-    struct reduced r = {0};
+    struct verdict_reduced r = {0};
     struct rng stream = *rng;
-    double *scratch = NULL;
     int rc;
     TRY(check_rule(rule, e));
-    TRY(reduce(&r, ab, e));
-    scratch = malloc(((size_t)r.n + 1) * sizeof *scratch);
-    if (scratch == NULL) {
-        rc = err_nomem(e);
-        goto out;
-    }
-    TRY(describe(&v, ab, &r, e));
-    TRY(count_drifting(&v, ab, e));
-    TRY(find_modes(&v, &r, rule->min_gain / 2.0, e));
-    TRY(estimate(&v, &r, rule, &stream, e));
-    TRY(effect(&v, &r, rule->resamples, &stream, e));
-    upper_bound_b(&v, &r, scratch);
+    TRY(verdict_reduce(&r, ab, e));
+    TRY(verdict_estimate(&v, ab, &r, rule, &stream, e));
     ask_valid(&v, ab, rule);
     TRY(ask_control(&v, aa, rule, e));
     if (r.n < 2) {
@@ -707,8 +287,7 @@ int verdict_decide(struct verdict *out, const struct verdict_rule *rule, const s
     v.sessions_needed = sessions_needed(&v, &r, rule);
     *out = v;
 out:
-    free(scratch);
-    reduced_free(&r);
+    verdict_reduced_free(&r);
     return rc;
 }
 

@@ -96,7 +96,13 @@ struct verdict {
     struct verdict_interval g_textbook_ci;                 /* noncentral t, 95% */
     double mean_a_us, mean_b_us, median_a_us, median_b_us; /* over letters */
     double upper_b_us;                                     /* of mean_b_us: one-sided 95%, t over session means */
-    bool aa_present;                                       /* was there a control? */
+    /* Beside the decision, for readers used to them. Each arm's mean alone, 95%, t over session means: pairing is ignored, so they
+     * overlap where a paired gain is proven, and may miss each other where none is. */
+    struct verdict_interval mean_a_ci, mean_b_ci;
+    /* Of all letters, as if they were independent, which they are not: p says little. cliff: share of pairs of letters in
+     * which B is faster less the share in which it is slower (Cliff 1993). */
+    double mann_whitney_p, cliff;
+    bool aa_present; /* was there a control? */
     double aa_ratio;
     struct verdict_interval aa_ci; /* 99%, t over sessions */
     bool bimodal;

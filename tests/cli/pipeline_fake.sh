@@ -100,6 +100,8 @@ json "d['relation'] == 'faster' and d['a'] == 'v1' and d['b'] == 'swift' and d['
 json "len(d['verdict']['clauses']) == 6 and d['verdict']['ratio'] < 1"
 run 11 compare swift v1 --device fake --exit-status
 says out '^v1 compared with swift (fresh sessions): slower$'
+says out 'beside the decision: mean .*: the intervals do not overlap;$'
+says out "textbook g's interval \[.*\], Mann-Whitney p [0-9.e-]*, Cliff's delta -1.000$"
 run 0 compare v1 v1 --device fake --exit-status
 says out 'the same within half a percent'
 run 10 compare v1 swift --stored --exit-status --json

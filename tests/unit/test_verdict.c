@@ -437,6 +437,29 @@ static void g_by_hand(void **state)
     assert_true(fabs(v.ratio - exp(-1.0)) < 1e-12);
 }
 
+/* What stands beside the decision: three sessions of one quad, counted by hand. A 10 12 | 11 13 | 12 14, B 9 11 | 10 12 | 11 13. */
+static void beside_the_decision_by_hand(void **state)
+{
+    struct trial_quad q[3] = {{.letter = {10, 9, 11, 12}}, {.letter = {11, 10, 12, 13}}, {.letter = {12, 11, 13, 14}}};
+    struct trial_session s[3] = {{1, &q[0]}, {1, &q[1]}, {1, &q[2]}};
+    struct trial ab = {.n = 3, .sessions = s, .m = 1};
+    struct stats_mann_whitney w;
+    const double a[] = {10, 12, 11, 13, 12, 14}, b[] = {9, 11, 10, 12, 11, 13};
+    (void)state;
+    struct verdict v = decide(&rule, &ab, NULL);
+    /* session means 11 12 13 and 10 11 12: SE 1/sqrt(3), t on 2 degrees of freedom 4.302653 */
+    assert_true(fabs(v.mean_a_ci.low - (12.0 - 4.3026527 / sqrt(3.0))) < 1e-6);
+    assert_true(fabs(v.mean_b_ci.high - (11.0 + 4.3026527 / sqrt(3.0))) < 1e-6);
+    /* of 36 pairs of letters A is the slower in 22 and the faster in 8 */
+    assert_true(fabs(v.cliff - 14.0 / 36.0) < 1e-12);
+    assert_int_equal(stats_mann_whitney(a, 6, b, 6, &w), STATS_OK);
+    assert_true(v.mann_whitney_p == w.p);
+    swap_arms(&ab);
+    const struct verdict turned = decide(&rule, &ab, NULL);
+    assert_true(fabs(turned.cliff + v.cliff) < 1e-12 && turned.mean_a_ci.low == v.mean_b_ci.low);
+    assert_true(v.upper_b_us < v.mean_b_ci.high && v.upper_b_us > v.mean_b_us);
+}
+
 static void assert_all_finite(const json_t *j)
 {
     const char *key;
@@ -527,6 +550,7 @@ int main(void)
         cmocka_unit_test(symmetries),
         cmocka_unit_test(repeatable),
         cmocka_unit_test(g_by_hand),
+        cmocka_unit_test(beside_the_decision_by_hand),
         cmocka_unit_test(empty_and_single_sessions),
         cmocka_unit_test(json_has_every_number),
         cmocka_unit_test(rules_out_of_range_are_errors),
