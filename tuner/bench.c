@@ -491,15 +491,25 @@ enum device_class bench_quad(struct bench_arm *a, struct bench_arm *b, bool baab
         return DEVICE_LOST;
     }
     health_read(a->bench->health, &out->before);
+    double dropped;
+    enum device_class cls = bench_sample(outer, &dropped, e);
     for (int letter = 0; letter < 4; letter++)
-        for (int i = 0; i < m; i++) {
-            enum device_class cls = bench_sample(order[letter], &out->samples[letter * m + i], e);
-            if (cls == DEVICE_OK) continue;
-            bench_quad_free(out);
-            return cls;
-        }
+        for (int i = 0; i < m && cls == DEVICE_OK; i++)
+            cls = bench_sample(order[letter], &out->samples[letter * m + i], e);
+    if (cls != DEVICE_OK) {
+        bench_quad_free(out);
+        return cls;
+    }
     health_read(a->bench->health, &out->after);
     return DEVICE_OK;
+}
+
+void bench_quad_orders(int *baab, int n, struct rng *r)
+{
+    for (int i = 0; i < n; i++)
+        baab[i] = i % 2;
+    if (n % 2 == 1) baab[n - 1] = (int)rng_below(r, 2);
+    rng_shuffle(r, baab, (size_t)n);
 }
 
 void bench_quad_free(struct bench_quad *q)

@@ -21,6 +21,7 @@
 #include "health.h"
 #include "parallel.h"
 #include "problem.h"
+#include "rng.h"
 
 #define BENCH_MAX_K 2000
 #define BENCH_MIN_BATCH_US 200.0
@@ -64,8 +65,13 @@ struct bench_quad {
     double *samples; /* 4 x m, in the order measured; owned */
     struct health_reading before, after;
 };
+/* Samples the arm that comes first once before the letters and drops it: the device has been idle while its health was read, and its
+ * first sample then is up to 1% slow. So each arm has one letter behind its own kind and one behind the other. */
 enum device_class bench_quad(struct bench_arm *a, struct bench_arm *b, bool baab, int m, struct bench_quad *out,
                              struct err *e);
 void bench_quad_free(struct bench_quad *q);
+/* Which of a session's n quads are BAAB (1): half of them in a random order, a coin for the odd one. What depends on a place in the quad
+ * thus cancels within a session; coins alone would leave a bias of chance in short ones. */
+void bench_quad_orders(int *baab, int n, struct rng *r);
 
 #endif

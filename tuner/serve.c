@@ -454,6 +454,25 @@ static enum device_class send_quad(struct bench_arm *a, struct bench_arm *b, boo
     return c;
 }
 
+/* Number -1 is discarded: it settles caches and clocks. */
+static enum device_class send_quads(struct bench_arm *a, struct bench_arm *b, int quads, int m, struct rng *rng,
+                                    struct err *e)
+{
+    int *baab = calloc((size_t)quads + 1, sizeof *baab);
+    enum device_class c = DEVICE_OK;
+
+    if (!baab) {
+        err_nomem(e);
+        return DEVICE_LOST;
+    }
+    bench_quad_orders(baab, quads, rng);
+    c = send_quad(a, b, false, m, -1, e);
+    for (int i = 0; i < quads && c == DEVICE_OK; i++)
+        c = send_quad(a, b, baab[i] == 1, m, i, e);
+    free(baab);
+    return c;
+}
+
 static enum device_class session_arms(struct serve *s, const json_t *r, struct rng *rng, struct loaded *arm[2],
                                       int *which, struct err *e)
 {
@@ -492,8 +511,7 @@ static void do_session(struct serve *s, const json_t *r)
         progress(NULL, "warming up");
         c = bench_warm_up(arm[i]->arm, warm_s / 2, &steady[i], &e);
     }
-    for (int i = -1; i < quads && c == DEVICE_OK; i++) /* number -1 is discarded: it settles caches and clocks */
-        c = send_quad(arm[0]->arm, arm[1]->arm, rng_below(&rng, 2) == 1, m, i, &e);
+    if (c == DEVICE_OK) c = send_quads(arm[0]->arm, arm[1]->arm, quads, m, &rng, &e);
     for (int i = 0; i < 2 && c == DEVICE_OK; i++) {
         which = i;
         c = bench_verify(arm[i]->arm, &same[i], &e);

@@ -240,13 +240,15 @@ static int session(void *ctx, const struct tune_plan *p, uint64_t seed, struct t
     bool steady[2] = {false, false}, same = true;
     json_t *reply = NULL;
     struct rng rng;
-    int rc;
+    int *baab = calloc((size_t)p->quads + 1, sizeof *baab), rc;
 
+    if (!baab) return err_nomem(e);
     rng_init(&rng, seed >> 1, "session");
+    bench_quad_orders(baab, p->quads, &rng);
     TRY(begin_session(x, p->warm_s, seed, steady, ok, why, e));
     for (int i = -1; i < p->quads && *ok; i++) {
         tune_tick(x->t);
-        TRY(quad(x, s, rng_below(&rng, 2) == 1, i >= 0, ok, why, e));
+        TRY(quad(x, s, i >= 0 && baab[i] == 1, i >= 0, ok, why, e));
     }
     if (*ok) {
         TRY(device_ask(x->t, json_pack("{s:s}", "op", "verify"), &reply, why, e));
@@ -266,6 +268,7 @@ static int session(void *ctx, const struct tune_plan *p, uint64_t seed, struct t
         *record = json_pack("{s:s,s:[b,b],s:i,s:s}", "fate", "OK", "steady", (int)steady[0], (int)steady[1],
                             "k_contestant", x->k, "choice", contestant_choice(x->c));
 out:
+    free(baab);
     json_decref(reply);
     return rc;
 }

@@ -24,7 +24,7 @@ static double session_s(const struct tune *t, double sample_s, int quads, int m,
 {
     double start_s = t->open_s > 0 ? t->open_s + LOAD_S : START_S;
 
-    return start_s + fmin(warm_s, WARM_SAMPLES * sample_s) + 4.0 * (quads + 1) * m * (sample_s * 1.3);
+    return start_s + fmin(warm_s, WARM_SAMPLES * sample_s) + (quads + 1.0) * (4 * m + 1) * (sample_s * 1.3);
 }
 
 struct tune_plan tune_plan_samples(const struct tune *t, double sample_us, double box_s)

@@ -160,6 +160,51 @@ static void quads_in_order(void **state)
     bed_close(&b);
 }
 
+/* The first sample of a quad is not the first that was taken: on a device that slows down steadily the step to it is double. */
+static void a_sample_is_dropped_before_a_quad(void **state)
+{
+    struct bed b;
+    struct bench_quad q;
+    struct err e = {0};
+    double before;
+    (void)state;
+    bed_open(&b, QUIET ",drift=10", BENCH_WARM, "// fake: time_us 10", "// fake: time_us 10");
+    arm(&b, 0, 0);
+    arm(&b, 1, 0);
+    assert_int_equal(bench_sample(b.arms[0], &before, &e), DEVICE_OK);
+    assert_int_equal(bench_quad(b.arms[0], b.arms[1], false, 3, &q, &e), DEVICE_OK);
+    const double step = q.samples[1] - q.samples[0];
+    assert_true(step > 0);
+    assert_true(fabs((q.samples[0] - before) / step - 2) < 0.1);
+    bench_quad_free(&q);
+    bed_close(&b);
+}
+
+/* As many quads begin with B as with A, in no fixed order; the odd one falls either way. */
+static void orders_are_balanced_and_random(void **state)
+{
+    enum { DRAWS = 4000 };
+    struct rng r;
+    int first = 0, odd = 0, runs = 0;
+    (void)state;
+    rng_init(&r, 3, "orders");
+    for (int k = 0; k < DRAWS; k++) {
+        int baab[21], sum = 0;
+        bench_quad_orders(baab, 20, &r);
+        for (int i = 0; i < 20; i++)
+            sum += baab[i];
+        assert_int_equal(sum, 10);
+        first += baab[0];
+        for (int i = 1; i < 20; i++)
+            runs += baab[i] != baab[i - 1];
+        bench_quad_orders(baab, 1, &r);
+        odd += baab[0];
+    }
+    assert_in_range(first, DRAWS / 2 - 110, DRAWS / 2 + 110); /* 3.5 binomial SD */
+    assert_in_range(odd, DRAWS / 2 - 110, DRAWS / 2 + 110);
+    assert_true(fabs((double)runs / DRAWS - 10.0) < 0.15); /* 19 steps, each a change with 10/19 */
+}
+
 static void verify(const char *body, enum bench_cache cache, int samples, bool expected)
 {
     struct bed b;
@@ -477,6 +522,8 @@ int main(void)
         cmocka_unit_test(k_is_chosen),
         cmocka_unit_test(k_is_kept),
         cmocka_unit_test(quads_in_order),
+        cmocka_unit_test(a_sample_is_dropped_before_a_quad),
+        cmocka_unit_test(orders_are_balanced_and_random),
         cmocka_unit_test(verification),
         cmocka_unit_test(cold_rotates),
         cmocka_unit_test(sets_are_rotated),
