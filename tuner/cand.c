@@ -163,18 +163,10 @@ static int choose_template(struct domain *d, const char *name, const struct sett
                    "no usable template of the space has all of these parameters; `fatune space` lists them");
 }
 
-int cand_parse(struct domain *d, const char *tmpl, const char *text, struct cand *c, struct err *e)
+static int apply(const struct domain *d, const struct setting *set, int n, struct cand *c, struct err *e)
 {
-    struct setting set[MAX_SETTINGS];
-    const struct domain_entry *t;
-    struct cand out;
-    int n;
+    const struct domain_entry *t = &d->entry[c->tmpl];
 
-    if (parse_settings(text, set, &n, e) != 0) return -1;
-    out.tmpl = choose_template(d, tmpl, set, n, e);
-    if (out.tmpl < 0) return -1;
-    t = &d->entry[out.tmpl];
-    domain_default(d, out.tmpl, &out); /* a default that is excluded may become valid by what is set */
     for (int i = 0; i < n; i++) {
         int k = tmpl_param_index(t->t, set[i].name), at;
         if (k < 0) {
@@ -195,8 +187,33 @@ int cand_parse(struct domain *d, const char *tmpl, const char *text, struct cand
             buf_free(&values);
             return -1;
         }
-        out.at[k] = (uint16_t)at;
+        c->at[k] = (uint16_t)at;
     }
+    return 0;
+}
+
+int cand_parse(struct domain *d, const char *tmpl, const char *text, struct cand *c, struct err *e)
+{
+    struct setting set[MAX_SETTINGS];
+    struct cand out;
+    int n;
+
+    if (parse_settings(text, set, &n, e) != 0) return -1;
+    out.tmpl = choose_template(d, tmpl, set, n, e);
+    if (out.tmpl < 0) return -1;
+    domain_default(d, out.tmpl, &out); /* a default that is excluded may become valid by what is set */
+    if (apply(d, set, n, &out, e) != 0) return -1;
+    *c = out;
+    return 0;
+}
+
+int cand_change(const struct domain *d, const char *text, struct cand *c, struct err *e)
+{
+    struct setting set[MAX_SETTINGS];
+    struct cand out = *c;
+    int n;
+
+    if (parse_settings(text, set, &n, e) != 0 || apply(d, set, n, &out, e) != 0) return -1;
     *c = out;
     return 0;
 }

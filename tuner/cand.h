@@ -78,6 +78,8 @@ json_t *cand_to_json(const struct domain *d, const struct cand *c); /* {"templat
 int cand_from_json(const struct domain *d, const json_t *j, struct cand *c, struct err *e);
 /* "K=V,K=V" over the default of template (NULL: the first usable that knows all keys). ERR_USAGE on unknown names or values. */
 int cand_parse(struct domain *d, const char *tmpl, const char *text, struct cand *c, struct err *e);
+/* The same over c itself, which stays as it is when text is refused. */
+int cand_change(const struct domain *d, const char *text, struct cand *c, struct err *e);
 /* Source and launch of a point. A failure is the candidate's: fate RENDER. */
 int cand_render(struct domain *d, const struct cand *c, struct rendered *out, struct err *e);
 

@@ -120,7 +120,7 @@ static void finish(struct farm *f, struct farm_job *j, enum fate fate, const cha
     j->done = true;
     j->seconds = worker_now() - j->started;
     f->seconds += j->seconds;
-    f->compiled++;
+    f->compiled += !j->again;
     f->pending--;
     json_decref(j->request);
     j->request = NULL;
@@ -212,18 +212,28 @@ static int from_cache(struct farm *f, struct farm_job *j, bool *hit, struct err 
     return 0;
 }
 
+/* The second compilation's own key: its binary does not take the place of the first one's. */
+static void key_again(char key[DIGEST_HEX])
+{
+    char first[DIGEST_HEX];
+
+    memcpy(first, key, sizeof first);
+    digest_strings(key, "again 1", first, NULL);
+}
+
 int farm_submit(struct farm *f, struct farm_job *j, const struct rendered *r, struct err *e)
 {
     struct buf source = r->source; /* borrowed */
     const char *text = buf_text(&source);
     json_t *options = json_array();
-    bool hit;
+    bool hit = false;
 
     j->spills = r->spills;
     j->shared_bytes = r->launch.shared_bytes;
     j->threads = r->launch.block[0] * r->launch.block[1] * r->launch.block[2];
     cache_key(j->key, &f->target, text, r->launch.entry, r->options);
-    if (from_cache(f, j, &hit, e) != 0 || hit || cache_put_source(f->cache, j->key, text, e) != 0) {
+    if (j->again) key_again(j->key);
+    if ((!j->again && from_cache(f, j, &hit, e) != 0) || hit || cache_put_source(f->cache, j->key, text, e) != 0) {
         json_decref(options);
         return j->done ? 0 : -1;
     }

@@ -18,9 +18,10 @@ struct farm_job { /* owned by the caller, at a fixed address until done */
     char key[DIGEST_HEX];
     char code[DIGEST_HEX]; /* of the compiled code, "" unknown */
     enum fate fate;        /* FATE_OK: the binary is in the cache */
-    bool done, cached;     /* cached: nothing was compiled */
-    char *log;             /* compiler's words or how it died; owned, may be NULL */
-    json_t *resources;     /* owned, may be NULL */
+    bool again; /* set by the caller: compiled though the binary is there, and kept beside it under a key of its own */
+    bool done, cached; /* cached: nothing was compiled */
+    char *log;         /* compiler's words or how it died; owned, may be NULL */
+    json_t *resources; /* owned, may be NULL */
     double seconds;
     /* the farm's own */
     int64_t spills, shared_bytes, threads; /* what is expected, and what the launch asks for */
@@ -48,7 +49,7 @@ int farm_check(const struct farm *f, struct err *e);
 /* Turns the loop until j is done. */
 int farm_wait(struct farm *f, struct farm_job *j, struct err *e);
 int farm_jobs(const struct farm *f);       /* workers at most */
-int farm_compiled(const struct farm *f);   /* compilations so far, cache hits not counted */
+int farm_compiled(const struct farm *f);   /* compilations so far, without cache hits and second copies */
 double farm_seconds(const struct farm *f); /* summed over workers */
 void farm_job_free(struct farm_job *j);
 

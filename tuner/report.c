@@ -51,42 +51,260 @@ static void beside(struct buf *out, const json_t *v, const char *a, const char *
 
     if (!isfinite(low[0]) || !isfinite(low[1])) return;
     buf_printf(out,
-               "    beside the decision: mean %s %.3f us [%.3f, %.3f], %s %.3f us [%.3f, %.3f], each arm alone: the "
-               "intervals %s;\n",
+               "    beside the decision: each arm alone, mean %s %.3f us [%.3f, %.3f], %s %.3f us [%.3f, %.3f]:\n"
+               "      the intervals %s; ",
                a, number(v, "mean_a_us"), low[0], high[0], b, number(v, "mean_b_us"), low[1], high[1],
                low[0] <= high[1] && low[1] <= high[0] ? "overlap" : "do not overlap");
-    buf_puts(out, "      ");
     interval(out, v, "g_textbook_ci", "textbook g's interval");
     buf_printf(out, ", Mann-Whitney p %.2g, Cliff's delta %.3f\n", number(v, "mann_whitney_p"), number(v, "cliff"));
 }
 
-void report_verdict(struct buf *out, const json_t *v, const char *a, const char *b)
+/* The 95% intervals of the ratio, of all makes. */
+static void intervals(struct buf *out, const json_t *v)
 {
-    const json_t *clauses = json_object_get(v, "clauses");
-    double ratio = number(v, "ratio");
-
-    buf_printf(out, "  %s", text(v, "outcome"));
-    if (isfinite(ratio)) {
-        buf_printf(out, ": %s %.3f us, %s %.3f us (medians); %s takes %.2f%% %s time\n", a, number(v, "median_a_us"), b,
-                   number(v, "median_b_us"), b, 100 * fabs(1 - ratio), ratio <= 1 ? "less" : "more");
-        buf_printf(out,
-                   "    time ratio %.4f; Hedges' g within sessions %.2f (textbook %.2f)\n    95%% intervals: ", ratio,
-                   number(v, "g_within"), number(v, "g_textbook"));
-        interval(out, v, "ratio_boot_t", "bootstrap-t");
-        interval(out, v, "ratio_t", ", t");
-        interval(out, v, "ratio_percentile", ", percentile");
-        interval(out, v, "ratio_bca", ", BCa");
-    }
+    buf_puts(out, "    95% intervals: ");
+    interval(out, v, "ratio_boot_t", "bootstrap-t");
+    interval(out, v, "ratio_t", ", t");
+    interval(out, v, "ratio_percentile", ", percentile");
+    interval(out, v, "ratio_bca", ", BCa");
     buf_puts(out, "\n");
-    beside(out, v, a, b);
-    for (size_t i = 0; i < json_array_size(clauses); i++) {
-        const json_t *clause = json_array_get(clauses, i);
+}
+
+static void clauses(struct buf *out, const json_t *v)
+{
+    const json_t *list = json_object_get(v, "clauses");
+
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *clause = json_array_get(list, i);
         buf_printf(out, "    %s %-15s %s\n", json_is_true(json_object_get(clause, "passed")) ? "pass" : "FAIL",
                    text(clause, "clause"), text(clause, "why"));
     }
     if (*text(v, "note")) buf_printf(out, "    %s\n", text(v, "note"));
     if (number(v, "sessions_needed") > 0)
         buf_printf(out, "    about %.0f sessions would decide\n", number(v, "sessions_needed"));
+}
+
+void report_verdict(struct buf *out, const json_t *v, const char *a, const char *b)
+{
+    double ratio = number(v, "ratio");
+
+    buf_printf(out, "  %s", text(v, "outcome"));
+    if (isfinite(ratio)) {
+        buf_printf(out, ": %s %.3f us, %s %.3f us (medians); %s takes %.2f%% %s time\n", a, number(v, "median_a_us"), b,
+                   number(v, "median_b_us"), b, 100 * fabs(1 - ratio), ratio <= 1 ? "less" : "more");
+        buf_printf(out, "    time ratio %.4f; Hedges' g within sessions %.2f (textbook %.2f)\n", ratio,
+                   number(v, "g_within"), number(v, "g_textbook"));
+        intervals(out, v);
+    } else {
+        buf_puts(out, "\n");
+    }
+    beside(out, v, a, b);
+    clauses(out, v);
+}
+
+/* ---- comparison ---- */
+
+/* "B takes 2.13% less time [1.98, 2.27]", B being `who`. */
+static void difference(struct buf *out, const json_t *v, const char *who)
+{
+    const json_t *ci = json_object_get(v, "ratio_boot_t");
+    double ratio = number(v, "ratio"), sign = ratio <= 1 ? -1 : 1;
+    double from = json_number_value(json_array_get(ci, 0)), to = json_number_value(json_array_get(ci, 1));
+
+    buf_printf(out, "%s takes %.2f%% %s time", who, 100 * sign * (ratio - 1), ratio <= 1 ? "less" : "more");
+    if (json_is_number(json_array_get(ci, 0)) && json_is_number(json_array_get(ci, 1)))
+        buf_printf(out, " [%.2f, %.2f]", 100 * sign * ((sign < 0 ? to : from) - 1),
+                   100 * sign * ((sign < 0 ? from : to) - 1));
+}
+
+static const json_t *clause_named(const json_t *v, const char *name)
+{
+    const json_t *list = json_object_get(v, "clauses");
+
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (strcmp(text(json_array_get(list, i), "clause"), name) == 0) return json_array_get(list, i);
+    return NULL;
+}
+
+static void undecided(struct buf *out, const json_t *c, const char *b)
+{
+    const json_t *v = json_object_get(c, "verdict"), *valid = clause_named(v, "P1 valid trial");
+    double needed = number(c, "sessions_needed");
+
+    buf_puts(out, "undecided: ");
+    if (valid && !json_is_true(json_object_get(valid, "passed"))) {
+        buf_printf(out, "%s\n", text(valid, "why"));
+        return;
+    }
+    if (json_is_true(json_object_get(v, "bimodal"))) {
+        buf_printf(out, "%s\n", text(clause_named(v, "P6 consistency"), "why"));
+        return;
+    }
+    difference(out, v, b);
+    buf_printf(out, ", which rules out neither 0 nor more than %.2f%%\n", 100 * number(c, "same_within"));
+    if (needed > 0)
+        buf_printf(out, "about %.0f sessions would decide: fatune compare %s %s --sessions %.0f\n", needed,
+                   text(c, "a"), text(c, "b"), needed);
+    else
+        buf_puts(out, "no number of sessions that is worth the time would decide\n");
+}
+
+/* The answer, first. */
+static void relation(struct buf *out, const json_t *c)
+{
+    const char *is = text(c, "relation"), *a = text(c, "a"), *b = text(c, "b");
+    const json_t *v = json_object_get(c, "verdict");
+    bool again = json_is_true(json_object_get(c, "again"));
+    struct buf name = {0};
+
+    buf_printf(&name, "%s%s", b, again ? ", the same kernel compiled again," : "");
+    if (strcmp(is, "undecided") == 0) {
+        undecided(out, c, buf_text(&name));
+    } else {
+        buf_printf(out, "%s is ", buf_text(&name));
+        if (strcmp(is, "same") == 0)
+            buf_printf(out, "the same as %s within %.2f%%: ", a, 100 * number(c, "same_within"));
+        else
+            buf_printf(out, "%s than %s: ", is, a);
+        difference(out, v, "it");
+        buf_puts(out, "\n");
+    }
+    buf_free(&name);
+}
+
+/* "fa_mma BLOCK_M=64 ..." */
+static void arm(struct buf *out, const json_t *c, char letter, const char *name, const char *member)
+{
+    const json_t *point = json_object_get(c, member), *value;
+    const char *key;
+
+    buf_printf(out, "  %c  %s", letter, name);
+    if (point) buf_printf(out, ": %s", text(point, "template"));
+    json_object_foreach(json_object_get(point, "params"), key, value)
+    {
+        buf_printf(out, " %s=%lld", key, (long long)json_integer_value(value));
+    }
+    buf_puts(out, "\n");
+}
+
+static void times(struct buf *out, const json_t *v)
+{
+    static const struct {
+        const char *words, *a, *b;
+    } rows[] = {{"median us", "median_a_us", "median_b_us"}, {"mean us", "mean_a_us", "mean_b_us"}};
+    const json_t *ci = json_object_get(v, "ratio_boot_t");
+
+    buf_printf(out, "\n  %-14s %12s %12s %10s\n", "", "A", "B", "B / A");
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        double a = number(v, rows[i].a), b = number(v, rows[i].b);
+        buf_printf(out, "  %-14s %12.3f %12.3f %10.4f\n", rows[i].words, a, b, b / a);
+    }
+    buf_printf(out, "  %-14s %12s %12s %10.4f", "in quads", "", "", number(v, "ratio"));
+    if (json_is_number(json_array_get(ci, 0)) && json_is_number(json_array_get(ci, 1)))
+        buf_printf(out, " [%.4f, %.4f]", json_number_value(json_array_get(ci, 0)),
+                   json_number_value(json_array_get(ci, 1)));
+    buf_puts(out, "\n");
+    if (isfinite(number(v, "ratio_cycles")))
+        buf_printf(out, "  %-14s %12s %12s %10.4f\n", "in cycles", "", "", number(v, "ratio_cycles"));
+}
+
+enum { COLUMNS = 64 };
+
+/* A line of values between two numbers. */
+struct strip {
+    double from, to;
+    int count[COLUMNS];
+};
+
+static int column(const struct strip *s, double x)
+{
+    int at = (int)(COLUMNS * (x - s->from) / (s->to - s->from));
+
+    return at < 0 ? 0 : at >= COLUMNS ? COLUMNS - 1 : at;
+}
+
+static void widen(struct strip *s, const json_t *x)
+{
+    if (!json_is_number(x)) return;
+    s->from = fmin(s->from, json_number_value(x));
+    s->to = fmax(s->to, json_number_value(x));
+}
+
+static void draw_sessions(struct buf *out, const struct strip *s)
+{
+    for (int i = 0; i < COLUMNS; i++) {
+        int n = s->count[i];
+        char mark = n > 9 ? '#' : n > 1 ? (char)('0' + n) : n == 1 ? 'o' : ' ';
+        if (n == 0 && s->from < 1 && s->to > 1 && i == column(s, 1)) mark = '|';
+        buf_add(out, &mark, 1);
+    }
+    buf_puts(out, "\n");
+}
+
+static void draw_interval(struct buf *out, const struct strip *s, const json_t *ci)
+{
+    int from = column(s, json_number_value(json_array_get(ci, 0))),
+        to = column(s, json_number_value(json_array_get(ci, 1)));
+
+    for (int i = 0; i <= to; i++) {
+        char mark = i < from ? ' ' : i == from ? '[' : i == to ? ']' : '-';
+        buf_add(out, &mark, 1);
+    }
+    buf_puts(out, "\n");
+}
+
+/* Where the sessions lie: an `o` each, or how many; nothing when they are all alike. 1 is on it when it is not far away. */
+static void picture(struct buf *out, const json_t *c)
+{
+    const json_t *list = json_object_get(c, "series"),
+                 *ci = json_object_get(json_object_get(c, "verdict"), "ratio_boot_t");
+    struct strip s = {.from = INFINITY, .to = -INFINITY};
+    size_t n = json_array_size(list);
+    double span;
+
+    for (size_t i = 0; i < n; i++)
+        widen(&s, json_object_get(json_array_get(list, i), "ratio"));
+    widen(&s, json_array_get(ci, 0));
+    widen(&s, json_array_get(ci, 1));
+    span = s.to - s.from;
+    if (!(span > 1e-9)) return;
+    if (s.from > 1 && s.from - 1 < 2 * span) s.from = 1 - 0.05 * span;
+    if (s.to < 1 && 1 - s.to < 2 * span) s.to = 1 + 0.05 * span;
+    for (size_t i = 0; i < n; i++) {
+        const json_t *x = json_object_get(json_array_get(list, i), "ratio");
+        if (json_is_number(x)) s.count[column(&s, json_number_value(x))]++;
+    }
+    buf_printf(out, "\n  %-10s ", "sessions");
+    draw_sessions(out, &s);
+    if (json_is_number(json_array_get(ci, 0)) && json_is_number(json_array_get(ci, 1))) {
+        buf_printf(out, "  %-10s ", "95%");
+        draw_interval(out, &s, ci);
+    }
+    buf_printf(out, "  %-10s %-*.5f%.5f\n", "B / A", COLUMNS - 7, s.from, s.to);
+}
+
+void report_comparison(struct buf *out, const json_t *c)
+{
+    const json_t *v = json_object_get(c, "verdict"), *met = json_object_get(c, "contestant");
+
+    relation(out, c);
+    buf_printf(out, "\n  %s on %s, %s: %.0f sessions, %.0f quads%s\n", text(c, "space"), text(c, "device"),
+               text(c, "how"), number(c, "sessions"), number(v, "quads"),
+               json_is_true(json_object_get(c, "boxed")) ? ", cut to fit the time" : "");
+    arm(out, c, 'A', text(c, "a"), "params_a");
+    arm(out, c, 'B', text(c, "b"), "params_b");
+    if (met) report_contestant(out, met);
+    if (isfinite(number(v, "ratio"))) times(out, v);
+    picture(out, c);
+    buf_puts(out, "\n");
+    intervals(out, v);
+    beside(out, v, "A", "B");
+    if (json_is_true(json_object_get(c, "again"))) {
+        if (*text(v, "note")) buf_printf(out, "    %s\n", text(v, "note"));
+        return;
+    }
+    buf_printf(out, "  the promotion rule would say %s of B; nobody is promoted\n", text(v, "outcome"));
+    clauses(out, v);
 }
 
 /* ---- run ---- */

@@ -11,6 +11,8 @@
 
 /* verdict: as verdict_to_json. a, b: what the arms are called. */
 void report_verdict(struct buf *out, const json_t *verdict, const char *a, const char *b);
+/* comparison: as tune_compare gives it. */
+void report_comparison(struct buf *out, const json_t *comparison);
 /* What the contestant is and chose, and what is wrong with it, indented. */
 void report_contestant(struct buf *out, const json_t *contestant);
 /* summary: as tune_run gives it. */

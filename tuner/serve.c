@@ -26,7 +26,6 @@
 
 struct loaded {
     char key[DIGEST_HEX];
-    int copy; /* a second module of the same binary, for the A/A control */
     struct launch launch;
     struct device_kernel *kernel;
     struct bench_arm *arm; /* in the bench that is open, NULL when not timed there yet */
@@ -245,7 +244,6 @@ static void drop(struct serve *s, struct loaded *l)
 static enum device_class load(struct serve *s, const json_t *j, struct loaded **out, struct err *e)
 {
     const char *key = json_string_value(json_object_get(j, "key"));
-    int copy = (int)json_integer_value(json_object_get(j, "copy"));
     struct loaded *l = &s->loaded[s->nloaded];
     struct buf image = {0};
     enum device_class c;
@@ -255,12 +253,12 @@ static enum device_class load(struct serve *s, const json_t *j, struct loaded **
         return DEVICE_LOST;
     }
     for (int i = 0; i < s->nloaded; i++) {
-        if (strcmp(s->loaded[i].key, key) == 0 && s->loaded[i].copy == copy) {
+        if (strcmp(s->loaded[i].key, key) == 0) {
             *out = &s->loaded[i];
             return DEVICE_OK;
         }
     }
-    *l = (struct loaded){.copy = copy};
+    *l = (struct loaded){0};
     memcpy(l->key, key, strlen(key) + 1);
     if (launch_from_json(&l->launch, json_object_get(j, "launch"), e) != 0 ||
         cache_image(s->cache, key, &image, e) != 0) {

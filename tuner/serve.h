@@ -16,7 +16,7 @@
  *   health                                           a reading
  *   verify                                           does the arm still give what it gave before timing?
  * An answer with "error" is a fault of the machine or of fatune; one with "leave" is the worker's last. kernel, reference, a, b:
- * {"key", "launch", "copy"}. folder: the name of one in the folder of binaries; files q, k, v, o of dtype words. */
+ * {"key", "launch"}. folder: the name of one in the folder of binaries; files q, k, v, o of dtype words. */
 #ifndef SERVE_H
 #define SERVE_H
 

@@ -136,11 +136,22 @@ int store_trial_get(struct store *s, int64_t trial, struct trial *out, json_t **
 int store_trial_samples(struct store *s, int64_t trial,
                         int (*f)(void *ctx, int session, int quad, const double *samples, int n), void *ctx,
                         struct err *e);
-/* The newest finished trial (a verdict cites it, or its run is done) of b against a in an environment: `compare --stored`. */
-int store_trial_latest(struct store *s, int64_t a, int64_t b, int64_t environment, int64_t *trial, bool *found,
-                       struct err *e);
+/* The newest finished trial (a verdict cites it, or its run is done) of a and b in a track, in either order: `compare --stored`. *swapped: b
+ * was its arm a. Its arms share an environment, whatever those of a's and b's versions are. */
+int store_trial_latest(struct store *s, const char *track, int64_t a, int64_t b, int64_t *trial, bool *swapped,
+                       bool *found, struct err *e);
+/* Finished trials of a track with at least one session, newest first; calls f until it returns non-zero. */
+struct store_trial {
+    int64_t id;
+    char kind[16], created[32];
+    char a[65],
+        b[65]; /* names: of the candidate's newest version there, of the contestant, else 12 digits of the digest */
+    int sessions;
+};
+int store_trials(struct store *s, const char *track, int (*f)(void *ctx, const struct store_trial *t), void *ctx,
+                 struct err *e);
 /* The same of a candidate and the contestant of that name; *contestant_is_b: the arms' order in it. */
-int store_trial_contestant(struct store *s, int64_t candidate, const char *contestant, int64_t environment,
+int store_trial_contestant(struct store *s, const char *track, int64_t candidate, const char *contestant,
                            int64_t *trial, bool *contestant_is_b, bool *found, struct err *e);
 
 /* ---- versions, verdicts, champions ---- */
@@ -184,6 +195,10 @@ int store_champion_revoke(struct store *s, const char *track, const char *why, s
  * prefixes are ERR_USAGE listing the matches. */
 int store_version_find(struct store *s, const char *track, const char *name, struct store_version *out, bool *found,
                        struct err *e);
+/* A candidate without a name, by digest prefix, as its newest run has it (of the track, unless NULL): id 0, no facts, its name the first 12
+ * digits. *found false: there is none, or prefix is no digest's. */
+int store_version_unnamed(struct store *s, const char *track, const char *prefix, struct store_version *out,
+                          bool *found, struct err *e);
 int store_versions(struct store *s, const char *track, int (*f)(void *ctx, const struct store_version *v), void *ctx,
                    struct err *e);
 /* Everything known of one candidate for `fatune show`: evaluations, checks, trials, verdicts, as JSON. New reference. */

@@ -131,6 +131,36 @@ out:
     return rc;
 }
 
+int store_version_unnamed(struct store *s, const char *track, const char *prefix, struct store_version *out,
+                          bool *found, struct err *e)
+{
+    static const char what[] = "look up a candidate";
+    sqlite3_stmt *st = NULL;
+    int64_t candidate = 0;
+    int rc;
+    *found = false;
+    *out = (struct store_version){0};
+    if (!store_is_prefix(prefix)) return 0;
+    TRY(store_candidate_find(s, prefix, NULL, false, &candidate, found, e));
+    if (!*found) goto out;
+    *found = false;
+    TRY(store_query(
+        s, &st, what, e,
+        "SELECT 0, c.id, r.id, r.environment, r.track, substr(c.digest, 1, 12), c.digest, v.created, s.name,"
+        " n.facts, v.binary, c.params, NULL FROM (SELECT run, binary, created FROM evaluation WHERE"
+        " candidate = ?1 UNION ALL SELECT run, NULL, created FROM trial WHERE ?1 IN (a, b)) v"
+        " JOIN candidate c ON c.id = ?1 JOIN run r ON r.id = v.run JOIN space s ON s.id = r.space"
+        " JOIN environment n ON n.id = r.environment WHERE (?2 IS NULL OR r.track = ?2)"
+        " AND json_extract(c.params, '$.contestant') IS NULL ORDER BY r.id DESC, v.binary DESC LIMIT 1",
+        "is", candidate, track));
+    rc = store_step(s, st, what, e);
+    *found = rc == 1;
+    if (*found) rc = version_row(s, st, out, what, e);
+out:
+    sqlite3_finalize(st);
+    return rc;
+}
+
 /* ---- the log ---- */
 
 struct entry {

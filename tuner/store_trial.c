@@ -166,18 +166,60 @@ int store_trial_find(struct store *s, int64_t run, const char *kind, int64_t a, 
     return rc;
 }
 
-int store_trial_latest(struct store *s, int64_t a, int64_t b, int64_t environment, int64_t *trial, bool *found,
-                       struct err *e)
+#define FINISHED                                                                                                       \
+    "(r.state = 'done' OR EXISTS (SELECT 1 FROM verdict WHERE t.id IN (trial, control)))"                              \
+    " AND EXISTS (SELECT 1 FROM session WHERE trial = t.id)"
+
+int store_trial_latest(struct store *s, const char *track, int64_t a, int64_t b, int64_t *trial, bool *swapped,
+                       bool *found, struct err *e)
 {
-    return store_number(
-        s, trial, found, "look up a trial", e,
-        "SELECT t.id FROM trial t JOIN run r ON r.id = t.run WHERE t.kind = 'ab' AND t.a = ? AND t.b = ?"
-        " AND r.environment = ? AND (r.state = 'done' OR EXISTS (SELECT 1 FROM verdict WHERE trial = t.id))"
-        " AND EXISTS (SELECT 1 FROM session WHERE trial = t.id) ORDER BY t.id DESC LIMIT 1",
-        "iii", a, b, environment);
+    static const char what[] = "look up a trial";
+    int64_t first = a;
+    int rc;
+    TRY(store_number(s, trial, found, what, e,
+                     "SELECT t.id FROM trial t JOIN run r ON r.id = t.run WHERE t.kind IN ('ab', 'aa') AND"
+                     " ((t.a = ?1 AND t.b = ?2) OR (t.a = ?2 AND t.b = ?1)) AND r.track = ?3 AND " FINISHED
+                     " ORDER BY t.id DESC LIMIT 1",
+                     "iis", a, b, track));
+    if (*found) TRY(store_number(s, &first, NULL, what, e, "SELECT a FROM trial WHERE id = ?", "i", *trial));
+    *swapped = first != a;
+out:
+    return rc;
 }
 
-int store_trial_contestant(struct store *s, int64_t candidate, const char *contestant, int64_t environment,
+#define ARM_NAME(arm)                                                                                                  \
+    "coalesce((SELECT name FROM version v WHERE v.candidate = " arm                                                    \
+    ".id AND v.track = r.track ORDER BY v.id DESC LIMIT"                                                               \
+    " 1), json_extract(" arm ".params, '$.contestant'), substr(" arm ".digest, 1, 12))"
+
+int store_trials(struct store *s, const char *track, int (*f)(void *ctx, const struct store_trial *t), void *ctx,
+                 struct err *e)
+{
+    static const char what[] = "list trials";
+    sqlite3_stmt *st = NULL;
+    int rc, stop = 0;
+    TRY(store_query(
+        s, &st, what, e,
+        "SELECT t.id, t.kind, t.created, " ARM_NAME("a") ", " ARM_NAME(
+            "b") ", (SELECT count(*) FROM"
+                 " session WHERE trial = t.id) FROM trial t JOIN run r ON r.id = t.run JOIN candidate a ON a.id ="
+                 " t.a JOIN candidate b ON b.id = t.b WHERE r.track = ? AND " FINISHED " ORDER BY t.id DESC",
+        "s", track));
+    while (!stop && (rc = store_step(s, st, what, e)) == 1) {
+        struct store_trial t = {.id = sqlite3_column_int64(st, 0), .sessions = sqlite3_column_int(st, 5)};
+        store_text(st, 1, t.kind, sizeof t.kind);
+        store_text(st, 2, t.created, sizeof t.created);
+        store_text(st, 3, t.a, sizeof t.a);
+        store_text(st, 4, t.b, sizeof t.b);
+        stop = f(ctx, &t);
+    }
+    if (stop) rc = 0;
+out:
+    sqlite3_finalize(st);
+    return rc;
+}
+
+int store_trial_contestant(struct store *s, const char *track, int64_t candidate, const char *contestant,
                            int64_t *trial, bool *contestant_is_b, bool *found, struct err *e)
 {
     static const char what[] = "look up a trial";
@@ -188,10 +230,10 @@ int store_trial_contestant(struct store *s, int64_t candidate, const char *conte
         s, trial, found, what, e,
         "SELECT t.id FROM trial t JOIN run r ON r.id = t.run JOIN candidate c ON c.id = iif(t.a = ?1, t.b, t.a)"
         " WHERE t.kind = 'contestant' AND (t.a = ?1 OR t.b = ?1) AND json_extract(c.params, '$.contestant') = ?2"
-        " AND r.environment = ?3 AND r.state = 'done'" /* and it did not leave in the middle */
+        " AND r.track = ?3 AND r.state = 'done'" /* and it did not leave in the middle */
         " AND (SELECT count(*) FROM session WHERE trial = t.id) >= json_extract(t.settings, '$.sessions')"
         " ORDER BY t.id DESC LIMIT 1",
-        "isi", candidate, contestant, environment));
+        "iss", candidate, contestant, track));
     if (*found)
         TRY(store_number(s, &first, NULL, what, e, "SELECT a = ? FROM trial WHERE id = ?", "ii", candidate, *trial));
     *contestant_is_b = first != 0;

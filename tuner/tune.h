@@ -40,6 +40,7 @@ struct tune_options {
     bool has_seed;
     uint64_t seed;
     int jobs;       /* 0: one a core */
+    int sessions;   /* of a comparison; 0: the space's */
     const char *as; /* name of the version that may be crowned, NULL: next v<N> */
     bool no_promote, fresh;
     const char *contestants; /* extra folder of contestants, or NULL */
@@ -56,9 +57,10 @@ int tune_run(const struct tune_options *o, json_t **summary, struct err *e);
 int tune_eval(const struct tune_options *o, const char *tmpl, const char *set, bool full, int samples, json_t **out,
               struct err *e);
 
-/* `fatune compare A B`: fresh sessions of two versions of one track, interleaved; stored as a trial, no promotion. a, b: version names
- * or digest prefixes, or "champion"; one of them may be a contestant. *out: verdict_to_json, the relation of b to a, and both. stored:
- * from the records instead. */
+/* `fatune compare A B`: fresh sessions of two configurations of one track, interleaved; stored as a trial, no promotion. a, b: a version's name,
+ * "champion", a candidate's digest prefix or the name of a template (its default), each maybe with ":K=V,..." to change parameters; one
+ * of them may be a contestant. Equal ones are an A/A trial: b is compiled again. track: a prefix of its digest, or NULL. *out: docs/JSON.md,
+ * comparison. stored: from the records instead. */
 int tune_compare(const struct tune_options *o, const char *track, const char *a, const char *b, bool stored,
                  json_t **out, struct err *e);
 

@@ -149,7 +149,7 @@ static int trials(struct tune *t, struct confirm *c, struct err *e)
     if (plan.boxed)
         tune_report(t, "trials are cut to fit %.0f s each: %d sessions of %d quads, %d sample%s a letter", box_s,
                     plan.sessions, plan.quads, plan.m, plan.m == 1 ? "" : "s");
-    tune_report(t, "A/A control: the standing arm against a second copy of itself");
+    tune_report(t, "A/A control: the standing arm against itself, compiled again");
     if (tune_trial(t, "aa", t->standing, t->standing, &plan, &c->control, &c->control_id, e) != 0) return -1;
     for (int i = 0; i < c->n; i++) {
         struct finalist *f = &c->f[i];

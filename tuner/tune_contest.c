@@ -207,7 +207,7 @@ static int quad(const struct contest *x, struct tune_session *s, bool baab, bool
 static json_t *meet_request(const struct contest *x, uint64_t seed)
 {
     return json_pack("{s:s,s:o,s:o,s:o,s:s}", "op", "meet", "problem", problem_to_json(&x->t->space.problem), "bench",
-                     tune_bench_json(x->t, seed), "kernel", tune_kernel_json(x->item, 0), "folder", x->folder_name);
+                     tune_bench_json(x->t, seed), "kernel", tune_kernel_json(x->item), "folder", x->folder_name);
 }
 
 /* Both arms open and warm. */
@@ -310,7 +310,7 @@ static int judge(const struct contest *x, json_int_t seed, json_t **proof, char 
     if (!contestant_output(x->c, path)) return 0;
     rc = device_ask(t,
                     json_pack("{s:s,s:o,s:o,s:s,s:{s:I,s:f,s:f}}", "op", "judge", "problem",
-                              problem_to_json(&t->space.problem), "reference", tune_kernel_json(&t->reference, 0),
+                              problem_to_json(&t->space.problem), "reference", tune_kernel_json(&t->reference),
                               "folder", x->folder_name, "rule", "seed", seed, "atol", t->space.validate.atol, "rtol",
                               t->space.validate.rtol),
                     proof, why, e);
@@ -584,7 +584,7 @@ static int conclude(struct tune *t, struct contestant *c, const struct tune_meet
     enum verdict_relation relation;
 
     if (tune_meeting_verdict(t, m, &v, e) != 0) return -1;
-    relation = verdict_relation(&v);
+    relation = verdict_relation(&v, t->space.promote.min_gain);
     json_object_update(entry, m->facts);
     json_object_del(entry, "k");
     json_object_set_new(entry, "trial", json_integer(m->id));

@@ -84,10 +84,9 @@ int tune_ready(struct tune *t, struct tune_item *i, struct err *e)
     return 0;
 }
 
-json_t *tune_kernel_json(const struct tune_item *i, int copy)
+json_t *tune_kernel_json(const struct tune_item *i)
 {
-    return json_pack("{s:s,s:o,s:i,s:i}", "key", i->job.key, "launch", launch_to_json(&i->launch), "copy", copy, "k",
-                     i->k);
+    return json_pack("{s:s,s:o,s:i}", "key", i->job.key, "launch", launch_to_json(&i->launch), "k", i->k);
 }
 
 json_t *tune_bench_json(const struct tune *t, uint64_t seed)
@@ -239,14 +238,14 @@ int tune_evaluate(struct tune *t, struct tune_item *i, enum tune_check check, in
                   int *got, struct err *e)
 {
     json_t *request = json_pack("{s:s,s:o,s:o}", "op", "evaluate", "problem", problem_to_json(&t->space.problem),
-                                "kernel", tune_kernel_json(i, 0));
+                                "kernel", tune_kernel_json(i));
     json_t *reply;
     const char *name, *log;
     char *text;
     int rc;
 
     if (check != TUNE_NO_CHECK) {
-        json_object_set_new(request, "reference", tune_kernel_json(&t->reference, 0));
+        json_object_set_new(request, "reference", tune_kernel_json(&t->reference));
         json_object_set_new(request, "rule", rule_json(t, i, check));
     }
     if (nsamples > 0)
@@ -280,7 +279,7 @@ int tune_evaluate(struct tune *t, struct tune_item *i, enum tune_check check, in
 int tune_sample(struct tune *t, struct tune_item *i, double *us, bool *ok, struct err *e)
 {
     json_t *request = json_pack("{s:s,s:o,s:o,s:b,s:{s:i,s:i,s:o}}", "op", "evaluate", "problem",
-                                problem_to_json(&t->space.problem), "kernel", tune_kernel_json(i, 0), "keep", 1, "time",
+                                problem_to_json(&t->space.problem), "kernel", tune_kernel_json(i), "keep", 1, "time",
                                 "samples", 1, "k", i->k, "bench", tune_bench_json(t, t->seed + (uint64_t)t->run.id));
     json_t *reply;
     const char *name;

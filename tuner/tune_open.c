@@ -205,6 +205,7 @@ void tune_close(struct tune *t)
     }
     free(t->items);
     tune_item_free(&t->reference);
+    tune_item_free(&t->again);
     if (t->has_champion) store_champion_free(&t->champion);
     store_run_free(&t->run);
     store_close(t->store);

@@ -60,6 +60,7 @@ struct tune {
     json_t *environment; /* facts: target, fatune, state of the device at the start */
     char environment_digest[DIGEST_HEX], track[DIGEST_HEX];
     struct tune_item reference;
+    struct tune_item again; /* the second copy of an A/A trial */
     struct store_run run;
     uint64_t seed;
     char strategy[32];
@@ -111,7 +112,7 @@ void tune_item_free(struct tune_item *i);
 int tune_prepare(struct tune *t, struct tune_item *i, struct err *e);
 /* Waits until the binary of an item that has passed once is in the cache (again). */
 int tune_ready(struct tune *t, struct tune_item *i, struct err *e);
-json_t *tune_kernel_json(const struct tune_item *i, int copy);
+json_t *tune_kernel_json(const struct tune_item *i);
 json_t *tune_bench_json(const struct tune *t, uint64_t seed);
 /* Sends an evaluate request: full check or quick, and samples timed launches (either may be left out). Fills fate, us, k, detail, log.
  * samples_out: at least nsamples doubles, may be NULL. -1: the machine's fault. */
@@ -156,6 +157,7 @@ struct tune_pairing {
     int64_t row[2];     /* candidates a, b */
     int k[2];           /* launches a sample; a trial that goes on sets them to what they were */
     json_t *contestant; /* what the settings say of it, NULL: none; borrowed */
+    bool again;         /* one source in both arms, b's compiled a second time */
     /* *ok false: this try gave no session; why says so. *record: kept with the session, new reference. -1: the machine. */
     int (*session)(void *ctx, const struct tune_plan *p, uint64_t seed, struct tune_session *s, bool *ok, char why[256],
                    json_t **record, struct err *e);
@@ -163,9 +165,31 @@ struct tune_pairing {
 };
 int tune_trial_of(struct tune *t, struct tune_pairing *pair, const struct tune_plan *plan, struct trial *out,
                   int64_t *trial_id, struct err *e);
-/* Sessions of a against b (aa: b is a second copy of a), going on with an unfinished trial of the run. *trial_id: its row. */
+/* Sessions of a against b, going on with an unfinished trial of the run. Arms of one source (aa) are compiled apart: b's again, and loaded
+ * as a module of its own. *trial_id: its row. */
 int tune_trial(struct tune *t, const char *kind, struct tune_item *a, struct tune_item *b, const struct tune_plan *plan,
                struct trial *out, int64_t *trial_id, struct err *e);
+/* tune_arm.c: the two sides of a comparison */
+struct tune_arm {
+    const char *given, *label; /* on the command line; for people */
+    char *base;                /* given, up to a colon; owned */
+    const char *changes;       /* behind it: "K=V,...", NULL: none */
+    bool known;                /* base is in the store: */
+    struct store_version v;
+};
+struct tune_pair {
+    struct tune_arm arm[2];
+    int contestant; /* the arm that is one, -1: none */
+    struct contestant_program program;
+    char track[65];
+    struct space space; /* as the store has it */
+};
+/* extra: folder of contestants, or NULL. stored: a contestant's program is not looked for. */
+int tune_pair_find(struct tune_pair *p, struct store *s, const char *track, const char *a, const char *b, bool stored,
+                   const char *extra, struct err *e);
+void tune_pair_free(struct tune_pair *p);
+/* The point that an arm which is no contestant stands for. */
+int tune_arm_cand(struct tune *t, const struct tune_arm *a, struct cand *c, struct err *e);
 /* tune_contest.c */
 struct tune_meeting {
     struct trial trial;

@@ -124,14 +124,13 @@ static void on_quad(void *ctx, const json_t *message)
 struct own {
     struct tune *t;
     struct tune_item *a, *b;
-    bool copy; /* one binary in both arms: two modules of it */
 };
 
 static json_t *session_request(const struct own *o, const struct tune_plan *plan, uint64_t seed)
 {
     return json_pack("{s:s,s:o,s:o,s:o,s:i,s:i,s:f,s:I}", "op", "session", "bench", tune_bench_json(o->t, seed), "a",
-                     tune_kernel_json(o->a, 0), "b", tune_kernel_json(o->b, o->copy ? 1 : 0), "quads", plan->quads, "m",
-                     plan->m, "warm_s", plan->warm_s, "seed", (json_int_t)(seed >> 1));
+                     tune_kernel_json(o->a), "b", tune_kernel_json(o->b), "quads", plan->quads, "m", plan->m, "warm_s",
+                     plan->warm_s, "seed", (json_int_t)(seed >> 1));
 }
 
 static int own_session(void *ctx, const struct tune_plan *plan, uint64_t seed, struct tune_session *s, bool *ok,
@@ -196,6 +195,7 @@ static json_t *settings(const struct tune *t, const struct tune_pairing *pair, c
                           "warm_s", p->warm_s, "boxed", (int)p->boxed, "k_a", pair->k[0], "k_b", pair->k[1], "cache",
                           t->space.measure.cold ? "cold" : "warm");
 
+    if (pair->again) json_object_set_new(j, "again", json_true());
     if (pair->contestant) json_object_set(j, "contestant", pair->contestant);
     return j;
 }
@@ -294,12 +294,27 @@ out:
     return rc;
 }
 
+/* Two compilations of one source may differ, and lie elsewhere: an A/A trial is to see that as well. The compiler should not be asked while
+ * anything is timed, so it is asked before the first session. */
+static int compile_again(struct tune *t, const struct tune_item *i, struct err *e)
+{
+    tune_item_free(&t->again);
+    t->again = (struct tune_item){.cand = i->cand, .k = i->k, .job.again = true};
+    if (tune_ready(t, &t->again, e) != 0) return -1;
+    if (strcmp(t->again.job.code, i->job.code) != 0)
+        tune_report(t, "compiled again, the same source became other code: the compiler is not deterministic");
+    return 0;
+}
+
 int tune_trial(struct tune *t, const char *kind, struct tune_item *a, struct tune_item *b, const struct tune_plan *plan,
                struct trial *out, int64_t *trial_id, struct err *e)
 {
-    struct own own = {t, a, b, strcmp(a->job.key, b->job.key) == 0};
+    bool one = strcmp(a->job.key, b->job.key) == 0;
+    struct own own = {t, a, one ? &t->again : b};
     struct tune_pairing pair = {
-        .kind = kind, .row = {a->row, b->row}, .k = {a->k, b->k}, .session = own_session, .ctx = &own};
+        .kind = kind, .row = {a->row, b->row}, .k = {a->k, b->k}, .again = one, .session = own_session, .ctx = &own};
 
+    *out = (struct trial){0};
+    if (one && compile_again(t, a, e) != 0) return -1;
     return tune_trial_of(t, &pair, plan, out, trial_id, e);
 }

@@ -232,19 +232,24 @@ static enum verdict_outcome outcome(const struct verdict *v, const struct verdic
     return VERDICT_UNDECIDED;
 }
 
-/* S >= ((t_alpha + t_beta) sd / distance)^2, distance from the estimate to the line, t on S - 1 degrees of freedom. */
+/* The least S above n with S >= ((t_alpha + t_beta) sd / distance)^2, t on S - 1 degrees of freedom; 0: none up to SESSIONS_LIMIT. */
+static int sessions_for(double distance, double variance, double alpha, int n)
+{
+    if (!(distance >= VERDICT_FLAT)) return 0;
+    for (int s = n + 1; s <= SESSIONS_LIMIT; s++) {
+        const double t = stats_t_quantile(1.0 - alpha, s - 1) + stats_t_quantile(POWER, s - 1);
+        if (s >= t * t * variance / (distance * distance)) return s;
+    }
+    return 0;
+}
+
+/* The distance is from the estimate to the line that a gain must clear. */
 static int sessions_needed(const struct verdict *v, const struct verdict_reduced *r, const struct verdict_rule *rule)
 {
     double z, variance;
     if (v->outcome != VERDICT_UNDECIDED || v->bimodal || !(v->failed & 1u << VERDICT_GAIN)) return 0;
     if (stats_mean(r->z, r->n, &z) != STATS_OK || stats_variance(r->z, r->n, &variance) != STATS_OK) return 0;
-    const double distance = fabs(z - log(1.0 - rule->min_gain));
-    if (distance < VERDICT_FLAT) return 0;
-    for (int s = r->n + 1; s <= SESSIONS_LIMIT; s++) {
-        const double t = stats_t_quantile(1.0 - rule->alpha, s - 1) + stats_t_quantile(POWER, s - 1);
-        if (s >= t * t * variance / (distance * distance)) return s;
-    }
-    return 0;
+    return sessions_for(fabs(z - log(1.0 - rule->min_gain)), variance, rule->alpha, r->n);
 }
 
 static int check_rule(const struct verdict_rule *rule, struct err *e)
@@ -291,13 +296,29 @@ out:
     return rc;
 }
 
-enum verdict_relation verdict_relation(const struct verdict *v)
+static enum verdict_relation relation_of(struct verdict_interval i, double same)
 {
-    struct verdict_interval i = v->ratio_boot_t;
-
     if (!isfinite(i.low) || !isfinite(i.high)) return VERDICT_UNSURE;
-    if (i.low > 0.995 && i.high < 1.005) return VERDICT_SAME;
-    return i.high < 1 ? VERDICT_FASTER : i.low > 1 ? VERDICT_SLOWER : VERDICT_UNSURE;
+    if (i.low > 1.0 - same && i.high < 1.0 / (1.0 - same)) return VERDICT_SAME;
+    return i.high < 1.0 ? VERDICT_FASTER : i.low > 1.0 ? VERDICT_SLOWER : VERDICT_UNSURE;
+}
+
+enum verdict_relation verdict_relation(const struct verdict *v, double same)
+{
+    const enum verdict_relation r = relation_of(v->ratio_boot_t, same);
+    if (v->failed & 1u << VERDICT_VALID) return VERDICT_UNSURE;
+    return v->bimodal && relation_of(v->modes, same) != r ? VERDICT_UNSURE : r;
+}
+
+/* Either way of deciding will do: the interval leaves 1, or it shrinks into what counts as the same. The nearer is the one with more room,
+ * and each end of a two-sided 95% interval is a one-sided 97.5%. */
+int verdict_relation_sessions(const struct verdict *v, double same)
+{
+    const double z = fabs(log(v->ratio)), half = log(v->ratio_t.high / v->ratio_t.low) / 2.0;
+    if (verdict_relation(v, same) != VERDICT_UNSURE || v->bimodal || v->failed & 1u << VERDICT_VALID) return 0;
+    if (v->sessions < 2 || !isfinite(z) || !isfinite(half)) return 0;
+    const double se = half / stats_t_quantile(0.975, v->sessions - 1);
+    return sessions_for(fmax(z, -log(1.0 - same) - z), se * se * v->sessions, 0.025, v->sessions);
 }
 
 const char *verdict_relation_name(enum verdict_relation r)

@@ -45,6 +45,9 @@ void trial_free(struct trial *t); /* NULL and twice are fine */
  * (stats_outliers, pooled) from its session's median. Discarded quads are not. label may be NULL. Count in *count. */
 int trial_outliers(const struct trial *t, bool *label, int *count, struct err *e);
 
+/* exp(z): B's time over A's in one session, of the quads that count; NAN when there are none. */
+double trial_session_ratio(const struct trial_session *s);
+
 struct verdict_rule {
     double min_gain, hedges_g, alpha; /* alpha one-sided, already divided for the finalists (Holm's smallest) */
     double target_us;                 /* 0: none */
@@ -120,9 +123,14 @@ struct verdict {
 int verdict_decide(struct verdict *out, const struct verdict_rule *rule, const struct trial *ab, const struct trial *aa,
                    const struct rng *rng, struct err *e);
 const char *verdict_name(enum verdict_outcome o);
-/* B to A by the 95% bootstrap-t interval of the ratio: SAME when it lies within half a percent of 1, UNDECIDED when it holds 1 and more. */
+/* B to A, by the 95% bootstrap-t interval of the ratio. SAME: the interval lies between 1 - same and 1 / (1 - same), where same is the
+ * space's min_gain: what it takes for no gain is no difference. FASTER, SLOWER: the interval excludes 1. UNSURE: neither; or the trial is not
+ * valid (P1); or it has two modes that are not both of that kind. */
 enum verdict_relation { VERDICT_SAME, VERDICT_FASTER, VERDICT_SLOWER, VERDICT_UNSURE };
-enum verdict_relation verdict_relation(const struct verdict *v);
+enum verdict_relation verdict_relation(const struct verdict *v, double same);
+/* When UNSURE: sessions that would decide the relation at this ratio and spread with power 90%, more than there are and at most 1000; 0 when
+ * more sessions are not what is missing. */
+int verdict_relation_sessions(const struct verdict *v, double same);
 const char *verdict_relation_name(enum verdict_relation r); /* same, faster, slower, undecided */
 const char *verdict_clause_name(enum verdict_clause c);
 /* Every number; what is not finite is null. New reference, NULL when out of memory. */

@@ -49,6 +49,18 @@ static double quad_y(const struct trial_quad *q)
     return (log(b[0]) + log(b[1]) - log(a[0]) - log(a[1])) / 2.0;
 }
 
+double trial_session_ratio(const struct trial_session *s)
+{
+    double sum = 0.0;
+    int n = 0;
+    for (int q = 0; q < s->n; q++) {
+        if (!trial_quad_kept(&s->quads[q])) continue;
+        sum += quad_y(&s->quads[q]);
+        n++;
+    }
+    return n > 0 ? exp(sum / n) : (double)NAN;
+}
+
 /* y of the session's kept quads minus their median into out; how many, or -1 when out of memory. */
 static int session_residuals(const struct trial_session *session, double *out)
 {

@@ -20,6 +20,7 @@ keep run 0 run "$smoke" --device fake --evaluations 3 --json
 keep run 0 run "$smoke" --device fake --seed 5 --json
 keep comparison 0 compare v1 v2 --device fake --json
 keep comparison 0 compare v1 v2 --stored --json
+keep comparison 0 compare v1 v1 --device fake --json
 keep 'list of action' 0 champion list --json
 keep 'list of action' 0 champion show
 keep revocation 0 champion revoke --json

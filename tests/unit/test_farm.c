@@ -129,16 +129,21 @@ static void close_scene(struct scene *s)
     assert_true(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD); /* nobody is left */
 }
 
-static void submit(struct scene *s, struct farm_job *j, const char *source)
+static void submit_as(struct scene *s, struct farm_job *j, const char *source, bool again)
 {
     static const char *const options[] = {"-O3", NULL};
     struct rendered r = {.launch = {.entry = "kernel"}, .options = options};
     struct err e = {0};
 
-    *j = (struct farm_job){0};
+    *j = (struct farm_job){.again = again};
     buf_puts(&r.source, source);
     assert_int_equal(farm_submit(s->farm, j, &r, &e), 0);
     buf_free(&r.source);
+}
+
+static void submit(struct scene *s, struct farm_job *j, const char *source)
+{
+    submit_as(s, j, source, false);
 }
 
 static void wait_for(struct scene *s, struct farm_job *j)
@@ -188,6 +193,45 @@ static void hit_and_miss(void **state)
     farm_job_free(&j);
     farm_job_free(&again);
     farm_job_free(&failed);
+    close_scene(&s);
+}
+
+/* A second copy is compiled each time that it is asked for, and lies beside the first. */
+static void compiled_again(void **state)
+{
+    struct scene s = open_scene(1, 20);
+    struct farm_job first, twin;
+    struct buf images[2] = {{0}};
+    struct err e = {0};
+    struct stat st;
+    char path[120], text[160];
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/compilations", folder);
+    snprintf(text, sizeof text, "count %s", path); /* a byte for each */
+    submit(&s, &first, text);
+    wait_for(&s, &first);
+    for (int i = 2; i <= 3; i++) {
+        submit_as(&s, &twin, text, true);
+        assert_false(twin.done);
+        wait_for(&s, &twin);
+        assert_true(twin.fate == FATE_OK && !twin.cached);
+        assert_string_not_equal(twin.key, first.key);
+        assert_string_equal(twin.code, first.code);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_size, i);
+        assert_int_equal(cache_image(cache_dir, first.key, &images[0], &e), 0);
+        assert_int_equal(cache_image(cache_dir, twin.key, &images[1], &e), 0);
+        assert_true(images[0].n == images[1].n && memcmp(images[0].p, images[1].p, images[0].n) == 0);
+        buf_free(&images[0]);
+        buf_free(&images[1]);
+        farm_job_free(&twin);
+    }
+    assert_int_equal(farm_compiled(s.farm), 1);
+    farm_job_free(&first);
+    submit(&s, &first, text);
+    assert_true(first.cached);
+    farm_job_free(&first);
     close_scene(&s);
 }
 
@@ -486,10 +530,11 @@ static int clean(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hit_and_miss), cmocka_unit_test(limits),          cmocka_unit_test(identities),
-        cmocka_unit_test(crashes),      cmocka_unit_test(hangs),           cmocka_unit_test(many),
-        cmocka_unit_test(side_by_side), cmocka_unit_test(close_in_flight), cmocka_unit_test(cancel),
-        cmocka_unit_test(machine),      cmocka_unit_test(unwritable),      cmocka_unit_test(interrupt),
+        cmocka_unit_test(hit_and_miss), cmocka_unit_test(compiled_again), cmocka_unit_test(limits),
+        cmocka_unit_test(identities),   cmocka_unit_test(crashes),        cmocka_unit_test(hangs),
+        cmocka_unit_test(many),         cmocka_unit_test(side_by_side),   cmocka_unit_test(close_in_flight),
+        cmocka_unit_test(cancel),       cmocka_unit_test(machine),        cmocka_unit_test(unwritable),
+        cmocka_unit_test(interrupt),
     };
 
     if (argc == 2 && strcmp(argv[1], "--worker") == 0) return worker_main();

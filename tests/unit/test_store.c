@@ -216,6 +216,22 @@ static void put_session(struct world *w, int64_t trial, int number, const char *
     json_decref(health);
 }
 
+static int count_named(void *ctx, const struct store_trial *t)
+{
+    int *n = ctx;
+    assert_true(t->id > 0 && t->sessions > 0);
+    assert_int_equal(strlen(t->a), 12); /* of the digest: nobody has a name here */
+    ++*n;
+    return 0;
+}
+
+static int count_trials(struct world *w, const char *track)
+{
+    int n = 0;
+    GOOD(store_trials(w->s, track, count_named, &n, &w->e));
+    return n;
+}
+
 static void test_trial_goes_on(void **state)
 {
     struct world *w = *state;
@@ -224,7 +240,7 @@ static void test_trial_goes_on(void **state)
     struct verdict v = {.outcome = VERDICT_KEEP, .ratio = 1.01};
     struct store_decision d;
     int64_t trial, control, id;
-    bool found;
+    bool found, swapped;
     fill(w);
     GOOD(store_trial_find(w->s, w->run, "ab", w->a, w->b, &id, &back, &t, &found, &w->e));
     assert_false(found);
@@ -251,7 +267,7 @@ static void test_trial_goes_on(void **state)
     assert_float_equal(t.sessions[1].quads[0].sm_mhz, 1980, 0);
     trial_free(&t);
     json_decref(back);
-    GOOD(store_trial_latest(w->s, w->a, w->b, w->environment, &id, &found, &w->e));
+    GOOD(store_trial_latest(w->s, "track-1", w->a, w->b, &id, &swapped, &found, &w->e));
     assert_false(found); /* not finished */
     decision(w, &d, &v, trial, 0, NULL);
     d.control = control;
@@ -262,21 +278,36 @@ static void test_trial_goes_on(void **state)
     assert_true(found); /* the control serves the next finalist too */
     assert_int_equal(t.n, 0);
     trial_free(&t);
-    GOOD(store_trial_latest(w->s, w->a, w->b, w->environment, &id, &found, &w->e));
+    GOOD(store_trial_latest(w->s, "track-1", w->a, w->b, &id, &swapped, &found, &w->e));
     assert_true(found);
+    assert_false(swapped);
+    assert_int_equal(id, trial);
+    GOOD(store_trial_latest(w->s, "track-1", w->b, w->a, &id, &swapped, &found, &w->e));
+    assert_true(found && swapped); /* its arms change places */
     assert_int_equal(id, trial);
     /* A comparison decides nothing: its trial is finished with its run. */
     int64_t other;
     GOOD(store_trial_begin(w->s, w->run, "ab", w->b, w->a, settings, &other, &w->e));
     put_session(w, other, 0, NULL);
-    GOOD(store_trial_latest(w->s, w->b, w->a, w->environment, &id, &found, &w->e));
-    assert_false(found);
+    GOOD(store_trial_latest(w->s, "track-1", w->b, w->a, &id, &swapped, &found, &w->e));
+    assert_int_equal(id, trial); /* the other is not finished */
+    assert_int_equal(count_trials(w, "track-1"), 1);
     GOOD(store_run_state(w->s, w->run, "done", 0, NULL, &w->e));
-    GOOD(store_trial_latest(w->s, w->b, w->a, w->environment, &id, &found, &w->e));
+    GOOD(store_trial_latest(w->s, "track-1", w->b, w->a, &id, &swapped, &found, &w->e));
     assert_true(found);
+    assert_false(swapped);
     assert_int_equal(id, other);
-    GOOD(store_trial_latest(w->s, w->a, w->b, w->environment + 1, &id, &found, &w->e));
+    assert_int_equal(count_trials(w, "track-1"), 2); /* the control has no session */
+    GOOD(store_trial_latest(w->s, "track-2", w->a, w->b, &id, &swapped, &found, &w->e));
     assert_false(found);
+    assert_int_equal(count_trials(w, "track-2"), 0);
+    /* A candidate against itself is a control, in either order. */
+    GOOD(store_trial_latest(w->s, "track-1", w->a, w->a, &id, &swapped, &found, &w->e));
+    assert_false(found);
+    put_session(w, control, 0, NULL);
+    GOOD(store_trial_latest(w->s, "track-1", w->a, w->a, &id, &swapped, &found, &w->e));
+    assert_true(found && !swapped);
+    assert_int_equal(id, control);
     json_decref(settings);
 }
 

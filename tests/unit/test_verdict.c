@@ -115,6 +115,85 @@ static void noise_leaves_it_undecided_and_says_how_many_sessions(void **state)
     trial_free(&ab);
 }
 
+/* What `compare` answers: against the band that counts as the same, not against the line that a gain must clear. */
+static void relations(void **state)
+{
+    static const struct {
+        double gain;
+        enum verdict_relation is;
+    } row[] = {{0.0, VERDICT_SAME},
+               {0.001, VERDICT_SAME},
+               {-0.001, VERDICT_SAME},
+               {0.01, VERDICT_FASTER},
+               {-0.01, VERDICT_SLOWER}};
+    struct verdict v;
+    (void)state;
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        v = decide_gain(&quiet, row[i].gain);
+        assert_int_equal(verdict_relation(&v, 0.005), row[i].is);
+        assert_int_equal(verdict_relation_sessions(&v, 0.005), 0);
+    }
+    v = decide_gain(&quiet, 0.01);
+    assert_int_equal(verdict_relation(&v, 0.02), VERDICT_SAME); /* for whom 2% is nothing */
+    v = (struct verdict){.ratio_boot_t = {0.9951, 0.9999}};
+    assert_int_equal(verdict_relation(&v, 0.005), VERDICT_SAME); /* proven, and too little to matter */
+    assert_int_equal(verdict_relation(&v, 0.0), VERDICT_FASTER);
+    /* exchanged arms, mirrored */
+    assert_int_equal(verdict_relation(&(struct verdict){.ratio_boot_t = {1.0001, 1.0 / 0.9951}}, 0.005), VERDICT_SAME);
+    assert_int_equal(verdict_relation(&(struct verdict){.ratio_boot_t = {1.0001, 1.006}}, 0.005), VERDICT_SLOWER);
+    assert_int_equal(verdict_relation(&(struct verdict){.ratio_boot_t = {0.999, 1.006}}, 0.005), VERDICT_UNSURE);
+    assert_int_equal(verdict_relation(&(struct verdict){.ratio_boot_t = {NAN, NAN}}, 0.005), VERDICT_UNSURE);
+}
+
+/* A trial that is not valid says nothing; two modes must agree. */
+static void relations_need_a_sound_trial(void **state)
+{
+    struct verdict v = {.ratio_boot_t = {0.97, 0.98}, .ratio = 0.975, .ratio_t = {0.97, 0.98}, .sessions = 12};
+    (void)state;
+    assert_int_equal(verdict_relation(&v, 0.005), VERDICT_FASTER);
+    v.bimodal = true;
+    v.modes = (struct verdict_interval){0.96, 0.99};
+    assert_int_equal(verdict_relation(&v, 0.005), VERDICT_FASTER);
+    v.modes.high = 1.01;
+    assert_int_equal(verdict_relation(&v, 0.005), VERDICT_UNSURE);
+    assert_int_equal(verdict_relation_sessions(&v, 0.005), 0); /* more of the same would not help */
+    v.bimodal = false;
+    v.failed = 1u << VERDICT_VALID;
+    assert_int_equal(verdict_relation(&v, 0.005), VERDICT_UNSURE);
+    assert_int_equal(verdict_relation_sessions(&v, 0.005), 0);
+    v.failed = 1u << VERDICT_GAIN;
+    assert_int_equal(verdict_relation(&v, 0.005), VERDICT_FASTER);
+}
+
+/* An undecided relation names a number of sessions, and most trials of that size do decide. */
+static void undecided_relations_say_how_many_sessions(void **state)
+{
+    const struct noise loud = {.session_sd = 0.006, .ar_sd = 0.008, .ar_phi = 0.9};
+    const double gains[] = {0.0, 0.004};
+    (void)state;
+    for (size_t k = 0; k < 2; k++) {
+        struct verdict v = {0};
+        for (uint64_t seed = 1; seed < 40 && (v.sessions == 0 || verdict_relation(&v, 0.005) != VERDICT_UNSURE);
+             seed++) {
+            struct trial ab = trial(&loud, seed, 8, gains[k]);
+            v = decide(&rule, &ab, NULL);
+            trial_free(&ab);
+        }
+        assert_int_equal(verdict_relation(&v, 0.005), VERDICT_UNSURE);
+        v.ratio = 1.0 - gains[k]; /* as if the estimate were the truth, which is what the number goes by */
+        const int n = verdict_relation_sessions(&v, 0.005);
+        int decided = 0;
+        assert_in_range(n, 9, 400);
+        for (uint64_t seed = 100; seed < 140; seed++) {
+            struct trial ab = trial(&loud, seed, n, gains[k]);
+            const struct verdict w = decide(&rule, &ab, NULL);
+            decided += verdict_relation(&w, 0.005) != VERDICT_UNSURE;
+            trial_free(&ab);
+        }
+        if (decided < 24) fail_msg("%d sessions decide %d of 40", n, decided);
+    }
+}
+
 static void few_sessions_discards_and_flags_are_invalid(void **state)
 {
     struct trial ab = trial(&quiet, 4, 7, 0.02);
@@ -536,6 +615,9 @@ int main(void)
         cmocka_unit_test(a_clear_gain_is_promoted),
         cmocka_unit_test(too_little_gain_and_slower_are_kept),
         cmocka_unit_test(noise_leaves_it_undecided_and_says_how_many_sessions),
+        cmocka_unit_test(relations),
+        cmocka_unit_test(relations_need_a_sound_trial),
+        cmocka_unit_test(undecided_relations_say_how_many_sessions),
         cmocka_unit_test(few_sessions_discards_and_flags_are_invalid),
         cmocka_unit_test(discarded_quads_do_not_count),
         cmocka_unit_test(the_control_can_veto),
