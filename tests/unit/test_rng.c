@@ -9,6 +9,8 @@
 #include <gsl/gsl_cdf.h>
 #include <gsl/gsl_randist.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "rng.h"
@@ -43,6 +45,35 @@ static void streams_are_keyed_by_seed_and_purpose(void **state)
         same_seed += x == rng_u64(&c);
     }
     assert_int_equal(same_purpose + same_seed, 0);
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* 64 streams of one seed and 64 seeds of one purpose, 2,000 numbers each, hold no number twice. An overlap would repeat them by the
+ * hundred; by chance one repeats with a probability of 2e-9. */
+static void streams_do_not_overlap(void **state)
+{
+    enum { STREAMS = 64, LENGTH = 2000, ALL = 2 * STREAMS * LENGTH };
+    uint64_t *all = malloc(ALL * sizeof *all);
+    struct rng r;
+    (void)state;
+    assert_non_null(all);
+    for (int s = 0; s < STREAMS; s++) {
+        char purpose[24];
+        snprintf(purpose, sizeof purpose, "purpose %d", s);
+        rng_init(&r, 7, purpose);
+        rng_fill(&r, all + (ptrdiff_t)s * LENGTH, LENGTH);
+        rng_init(&r, 1000 + (uint64_t)s, "one purpose");
+        rng_fill(&r, all + (ptrdiff_t)(STREAMS + s) * LENGTH, LENGTH);
+    }
+    qsort(all, ALL, sizeof *all, ascending);
+    for (int i = 1; i < ALL; i++)
+        assert_true(all[i] != all[i - 1]);
+    free(all);
 }
 
 static void saved_words_resume_a_stream(void **state)
@@ -187,6 +218,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reference_vector),
         cmocka_unit_test(streams_are_keyed_by_seed_and_purpose),
+        cmocka_unit_test(streams_do_not_overlap),
         cmocka_unit_test(saved_words_resume_a_stream),
         cmocka_unit_test(fill_and_skip),
         cmocka_unit_test(gsl_generator_draws_from_a_copy),

@@ -422,7 +422,7 @@ static void bca_of_a_mean(void **state)
     assert_int_equal(stats_boot_mean(&mean, scipy_x, 16, 100000, &r), STATS_OK);
     near(mean.a, .06152887, 1e-8);
     assert_int_equal(stats_boot_bca(&mean, 0.95, &ci), STATS_OK);
-    near_interval(ci, 32.24, 91.34, .01, __LINE__);
+    near_interval(ci, 32.24, 91.34, .005, __LINE__);
     stats_boot_free(&mean);
 }
 
@@ -439,7 +439,7 @@ static void bca_of_a_variance(void **state)
     near(boot.theta, 171.534, 5e-4);
     near(boot.a, .0612401, 5e-8);
     assert_int_equal(stats_boot_bca(&boot, 0.90, &ci), STATS_OK);
-    near_interval(ci, 115.66, 261.25, .007, __LINE__);
+    near_interval(ci, 115.66, 261.25, .005, __LINE__);
     stats_boot_free(&boot);
 }
 
@@ -457,9 +457,9 @@ static void bca_of_a_ratio(void **state)
     near(boot.theta, 1.5203125, 1e-12);
     near(boot.a, -.011203194, 1e-9);
     assert_int_equal(stats_boot_bca(&boot, 0.95, &ci), STATS_OK);
-    near_interval(ci, 1.2468, 2.0879, .007, __LINE__);
+    near_interval(ci, 1.2468, 2.0879, .005, __LINE__);
     assert_int_equal(stats_boot_bca(&boot, 0.90, &ci), STATS_OK);
-    near_interval(ci, 1.2825, 1.9562, .007, __LINE__);
+    near_interval(ci, 1.2825, 1.9562, .005, __LINE__);
     stats_boot_free(&boot);
 }
 
@@ -473,11 +473,11 @@ static void bca_of_a_correlation(void **state)
     struct stats_interval ci;
     (void)state;
     rng_init_raw(&r, 14, 1);
-    assert_int_equal(stats_boot(&boot, correlation_of, &law, 15, 200000, &r), STATS_OK);
+    assert_int_equal(stats_boot(&boot, correlation_of, &law, 15, 1000000, &r), STATS_OK);
     near(boot.theta, .7763744913, 1e-10);
     near(boot.a, -.0756715649, 1e-9);
     assert_int_equal(stats_boot_bca(&boot, 0.90, &ci), STATS_OK);
-    near_interval(ci, .4289, .9268, .01, __LINE__);
+    near_interval(ci, .4289, .9268, .005, __LINE__);
     stats_boot_free(&boot);
 }
 
