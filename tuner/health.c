@@ -1,4 +1,4 @@
-/* One open monitor has one of three sources: NVML for a CUDA device, the host's /sys and /proc for a device that is the
+/* One open monitor has one of three sources: NVML for a device that it knows, the host's /sys and /proc for a device that is the
  * host's CPU, or none. Each quantity that a source does not give stays unknown (-1 in a reading, absent in the
  * environment).
  *
@@ -6,8 +6,8 @@
  * container) ids may be hidden or foreign, so the list is believed only when our own id is on it. */
 #include "health.h"
 
-#include <glob.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,26 +30,6 @@ struct health {
 };
 
 /* ---- host ---- */
-
-static int mean_cpu_mhz(void)
-{
-    glob_t g = {0};
-    double sum = 0;
-    int n = 0;
-    if (glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq", GLOB_NOSORT, NULL, &g) == 0)
-        for (size_t i = 0; i < g.gl_pathc; i++) {
-            FILE *f = fopen(g.gl_pathv[i], "re");
-            double khz;
-            if (!f) continue;
-            if (fscanf(f, "%lf", &khz) == 1 && khz > 0) {
-                sum += khz / 1e3;
-                n++;
-            }
-            fclose(f);
-        }
-    globfree(&g);
-    return n > 0 ? (int)(sum / n + 0.5) : -1;
-}
 
 /* The first "model name" of /proc/cpuinfo; false when there is none. */
 static bool cpu_model(char *out, size_t size)
@@ -122,10 +102,10 @@ struct health *health_open(const struct target *t, struct buf *note)
     double load;
     h->load_average = getloadavg(&load, 1) == 1 ? load : -1;
     h->initial_namespace = in_initial_namespace();
-    if (strcmp(t->driver, "cuda") == 0) {
-        if (open_nvml(h, t, note)) h->source = SOURCE_NVML;
-    } else if (t->is_host_cpu && strcmp(t->driver, "fake") != 0)
-        h->source = SOURCE_HOST;
+    if (t->is_host_cpu)
+        h->source = strcmp(t->driver, "fake") != 0 ? SOURCE_HOST : SOURCE_NONE;
+    else if (t->uuid[0] || strcmp(t->driver, "cuda") == 0)
+        h->source = open_nvml(h, t, note) ? SOURCE_NVML : SOURCE_NONE;
     else if (note)
         buf_printf(note, "clocks, power and temperature of %s are unknown: no monitor for driver '%s'\n", t->name,
                    t->driver);
@@ -209,7 +189,6 @@ static int64_t throttle(const struct health *h)
 void health_read(struct health *h, struct health_reading *out)
 {
     *out = (struct health_reading){-1, -1, -1, -1, -1, -1};
-    if (h->source == SOURCE_HOST) out->sm_mhz = mean_cpu_mhz();
     if (h->source != SOURCE_NVML) return;
     const struct cuda_nvml *m = &h->nvml;
     unsigned v = 0;
@@ -226,6 +205,53 @@ json_t *health_to_json(const struct health_reading *r)
     return json_pack("{s:i, s:i, s:i, s:i, s:I, s:i}", "sm_mhz", r->sm_mhz, "mem_mhz", r->mem_mhz, "temperature_c",
                      r->temperature_c, "power_mw", r->power_mw, "throttle", (json_int_t)r->throttle, "other_processes",
                      r->other_processes);
+}
+
+static int member(const json_t *j, const char *name)
+{
+    const json_t *x = json_object_get(j, name);
+
+    return json_is_integer(x) ? (int)json_integer_value(x) : -1;
+}
+
+void health_from_json(struct health_reading *r, const json_t *j)
+{
+    const json_t *throttle = json_object_get(j, "throttle");
+
+    *r = (struct health_reading){.sm_mhz = member(j, "sm_mhz"),
+                                 .mem_mhz = member(j, "mem_mhz"),
+                                 .temperature_c = member(j, "temperature_c"),
+                                 .power_mw = member(j, "power_mw"),
+                                 .throttle = json_is_integer(throttle) ? json_integer_value(throttle) : -1,
+                                 .other_processes = member(j, "other_processes")};
+}
+
+/* ---- changes ---- */
+
+#define CLOCK_STEP 0.01
+#define PAUSE_LEAST_S 0.05
+#define PAUSE_MOST_S 0.5
+
+enum health_change health_changed(const struct health_reading *before, const struct health_reading *after)
+{
+    const double mean_mhz = (before->sm_mhz + after->sm_mhz) / 2.0;
+    if (before->throttle >= 0 && after->throttle >= 0 &&
+        ((before->throttle ^ after->throttle) & HEALTH_THROTTLE_BITS) != 0)
+        return HEALTH_THROTTLE;
+    if (before->sm_mhz > 0 && after->sm_mhz > 0 && abs(before->sm_mhz - after->sm_mhz) > CLOCK_STEP * mean_mhz)
+        return HEALTH_CLOCK;
+    return HEALTH_STEADY;
+}
+
+const char *health_change_name(enum health_change c)
+{
+    static const char *const names[] = {"steady", "clock", "throttle"};
+    return names[c];
+}
+
+double health_pause_s(enum health_change last, double pause_s)
+{
+    return last == HEALTH_STEADY ? 0 : fmin(fmax(PAUSE_LEAST_S, 2 * pause_s), PAUSE_MOST_S);
 }
 
 /* ---- environment ---- */

@@ -283,6 +283,64 @@ static void picture(struct buf *out, const json_t *c)
     buf_printf(out, "  %-10s %-*.5f%.5f\n", "B / A", COLUMNS - 7, s.from, s.to);
 }
 
+/* " 1965 to 1980" of [least, median, most]. */
+static void span(struct buf *out, const json_t *h, const char *member, const char *before, const char *unit)
+{
+    const json_t *x = json_object_get(h, member);
+    double least = json_number_value(json_array_get(x, 0)), most = json_number_value(json_array_get(x, 2));
+
+    if (!x) return;
+    buf_printf(out, "%s%.0f", before, least);
+    if (most - least >= 0.5) buf_printf(out, " to %.0f", most);
+    buf_puts(out, unit);
+}
+
+static void held_down(struct buf *out, const json_t *h)
+{
+    const json_t *held = json_object_get(h, "held_down"), *n;
+    const char *name, *comma = "; held down by: ";
+
+    json_object_foreach((json_t *)(uintptr_t)held, name, n)
+    {
+        buf_printf(out, "%s%s (%lld of %.0f readings)", comma, name, (long long)json_integer_value(n),
+                   number(h, "readings"));
+        comma = ", ";
+    }
+    if (held && *comma == ';') buf_puts(out, "; nothing held it down");
+}
+
+/* The device during the trial, and what followed from it. */
+static void device_health(struct buf *out, const json_t *c)
+{
+    static const struct {
+        const char *member, *words;
+    } spoiled[] = {{"clock", "the SM clock moved by more than 1% inside them"},
+                   {"throttle", "a reason to hold the clock down came or went inside them"},
+                   {"letter", "a time in them is no time"}};
+    const json_t *h = json_object_get(c, "health"), *lost = json_object_get(h, "spoiled");
+    const json_t *strangers = json_object_get(h, "strangers");
+
+    if (!json_object_get(h, "clock_mhz") && !json_object_get(h, "held_down")) {
+        buf_puts(out, "\n  device     no monitor: clock, temperature, power and other processes are not known\n");
+    } else {
+        span(out, h, "clock_mhz", "\n  device     SM clock ", " MHz");
+        span(out, h, "temperature_c", ", ", " C");
+        span(out, h, "power_w", ", ", " W");
+        held_down(out, h);
+        buf_printf(out, "\n             other processes on it: %s\n",
+                   !strangers                           ? "cannot be seen from here"
+                   : json_integer_value(strangers) == 0 ? "none"
+                                                        : "yes, so the trial is not valid");
+    }
+    for (size_t i = 0; i < sizeof spoiled / sizeof spoiled[0]; i++)
+        if (number(lost, spoiled[i].member) > 0)
+            buf_printf(out, "             %.0f quads do not count: %s\n", number(lost, spoiled[i].member),
+                       spoiled[i].words);
+    if (number(h, "unsteady") > 0)
+        buf_printf(out, "             in %.0f of %.0f sessions an arm was not steady when its warm-up ended\n",
+                   number(h, "unsteady"), number(c, "sessions"));
+}
+
 void report_comparison(struct buf *out, const json_t *c)
 {
     const json_t *v = json_object_get(c, "verdict"), *met = json_object_get(c, "contestant");
@@ -296,6 +354,7 @@ void report_comparison(struct buf *out, const json_t *c)
     if (met) report_contestant(out, met);
     if (isfinite(number(v, "ratio"))) times(out, v);
     picture(out, c);
+    device_health(out, c);
     buf_puts(out, "\n");
     intervals(out, v);
     beside(out, v, "A", "B");

@@ -433,7 +433,7 @@ static void do_evaluate(struct serve *s, const json_t *r)
 /* ---- session ---- */
 
 static enum device_class send_quad(struct bench_arm *a, struct bench_arm *b, bool baab, int m, int number,
-                                   struct err *e)
+                                   enum health_change *change, struct err *e)
 {
     struct bench_quad q = {0};
     json_t *j, *samples;
@@ -441,6 +441,7 @@ static enum device_class send_quad(struct bench_arm *a, struct bench_arm *b, boo
 
     if (c == DEVICE_OK) {
         samples = json_array();
+        *change = health_changed(&q.before, &q.after);
         for (int i = 0; i < 4 * m; i++)
             json_array_append_new(samples, json_real(q.samples[i]));
         j = json_pack("{s:i,s:b,s:i,s:o,s:o,s:o}", "quad", number, "baab", (int)q.baab, "m", q.m, "samples", samples,
@@ -452,21 +453,25 @@ static enum device_class send_quad(struct bench_arm *a, struct bench_arm *b, boo
     return c;
 }
 
-/* Number -1 is discarded: it settles caches and clocks. */
+/* Number -1 is discarded: it settles caches and clocks. Behind a quad that was spoiled the device gets time to settle. */
 static enum device_class send_quads(struct bench_arm *a, struct bench_arm *b, int quads, int m, struct rng *rng,
                                     struct err *e)
 {
     int *baab = calloc((size_t)quads + 1, sizeof *baab);
+    enum health_change change = HEALTH_STEADY;
     enum device_class c = DEVICE_OK;
+    double pause_s = 0;
 
     if (!baab) {
         err_nomem(e);
         return DEVICE_LOST;
     }
     bench_quad_orders(baab, quads, rng);
-    c = send_quad(a, b, false, m, -1, e);
-    for (int i = 0; i < quads && c == DEVICE_OK; i++)
-        c = send_quad(a, b, baab[i] == 1, m, i, e);
+    for (int i = -1; i < quads && c == DEVICE_OK; i++) {
+        if (pause_s > 0) usleep((useconds_t)(1e6 * pause_s));
+        c = send_quad(a, b, i >= 0 && baab[i] == 1, m, i, &change, e);
+        pause_s = health_pause_s(change, pause_s);
+    }
     free(baab);
     return c;
 }

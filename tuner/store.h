@@ -136,6 +136,11 @@ int store_trial_get(struct store *s, int64_t trial, struct trial *out, json_t **
 int store_trial_samples(struct store *s, int64_t trial,
                         int (*f)(void *ctx, int session, int quad, const double *samples, int n), void *ctx,
                         struct err *e);
+/* What stands beside the numbers of a trial: each session's record (quad -1), behind it the health of its quads, in order; NULL when there is
+ * none. f's non-zero ends. */
+int store_trial_health(struct store *s, int64_t trial,
+                       int (*f)(void *ctx, int session, int quad, bool discarded, const json_t *health), void *ctx,
+                       struct err *e);
 /* The newest finished trial (a verdict cites it, or its run is done) of a and b in a track, in either order: `compare --stored`. *swapped: b
  * was its arm a. Its arms share an environment, whatever those of a's and b's versions are. */
 int store_trial_latest(struct store *s, const char *track, int64_t a, int64_t b, int64_t *trial, bool *swapped,

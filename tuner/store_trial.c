@@ -166,6 +166,30 @@ int store_trial_find(struct store *s, int64_t run, const char *kind, int64_t a, 
     return rc;
 }
 
+int store_trial_health(struct store *s, int64_t trial,
+                       int (*f)(void *ctx, int session, int quad, bool discarded, const json_t *health), void *ctx,
+                       struct err *e)
+{
+    static const char what[] = "read the health of a trial";
+    sqlite3_stmt *st = NULL;
+    json_t *health = NULL;
+    int rc, stop = 0;
+    TRY(store_query(s, &st, what, e,
+                    "SELECT s.number AS session, -1 AS quad, 0, s.health FROM session s WHERE s.trial = ?1 UNION ALL"
+                    " SELECT s.number, q.number, q.discarded, q.health FROM session s JOIN quad q ON q.session = s.id"
+                    " WHERE s.trial = ?1 ORDER BY session, quad",
+                    "i", trial));
+    while (!stop && (rc = store_step(s, st, what, e)) == 1) {
+        TRY(store_json(s, st, 3, &health, what, e));
+        stop = f(ctx, sqlite3_column_int(st, 0), sqlite3_column_int(st, 1), sqlite3_column_int(st, 2) != 0, health);
+        json_decref(health);
+    }
+    if (stop) rc = 0;
+out:
+    sqlite3_finalize(st);
+    return rc;
+}
+
 #define FINISHED                                                                                                       \
     "(r.state = 'done' OR EXISTS (SELECT 1 FROM verdict WHERE t.id IN (trial, control)))"                              \
     " AND EXISTS (SELECT 1 FROM session WHERE trial = t.id)"

@@ -70,23 +70,26 @@ static json_t *series(const struct trial *t)
     return list;
 }
 
-static int result(const struct tune_pair *p, const struct space *space, const struct outcome *x, json_t **out,
-                  struct err *e)
+static int result(struct store *s, const struct tune_pair *p, const struct space *space, const struct outcome *x,
+                  json_t **out, struct err *e)
 {
     static const char *const member[2] = {"params_a", "params_b"};
     const double same = space->promote.min_gain;
     struct verdict v;
-    json_t *list;
+    json_t *list, *health;
 
-    if (decide(&v, space, x, e) != 0) return -1;
+    if (decide(&v, space, x, e) != 0 || tune_trial_health(s, x->id, &health, e) != 0) return -1;
     list = series(&x->trial);
-    if (!list) return err_nomem(e);
-    *out = json_pack("{s:s,s:s,s:b,s:s,s:f,s:i,s:s,s:I,s:i,s:b,s:s,s:s,s:s,s:o,s:o}", "a", p->arm[0].label, "b",
+    if (!list) {
+        json_decref(health);
+        return err_nomem(e);
+    }
+    *out = json_pack("{s:s,s:s,s:b,s:s,s:f,s:i,s:s,s:I,s:i,s:b,s:s,s:s,s:s,s:o,s:o,s:o}", "a", p->arm[0].label, "b",
                      p->arm[1].label, "again", (int)x->again, "relation",
                      verdict_relation_name(verdict_relation(&v, same)), "same_within", same, "sessions_needed",
                      verdict_relation_sessions(&v, same), "how", x->how, "trial", (json_int_t)x->id, "sessions",
                      x->trial.n, "boxed", (int)x->trial.boxed, "track", p->track, "space", space->name, "device",
-                     x->device, "series", list, "verdict", verdict_to_json(&v));
+                     x->device, "series", list, "health", health, "verdict", verdict_to_json(&v));
     if (!*out) return err_nomem(e);
     for (int i = 0; i < 2; i++)
         if (x->point[i]) json_object_set(*out, member[i], (json_t *)(uintptr_t)x->point[i]);
@@ -180,7 +183,7 @@ static int from_records(struct store *s, const struct tune_pair *p, json_t **out
     x.device = p->arm[p->contestant == 0 ? 1 : 0].v.device;
     x.again = json_is_true(json_object_get(settings, "again"));
     x.facts = json_object_get(settings, "contestant");
-    rc = result(p, &p->space, &x, out, e);
+    rc = result(s, p, &p->space, &x, out, e);
 out:
     json_decref(settings);
     trial_free(&x.trial);
@@ -244,7 +247,7 @@ static int measure(struct tune *t, const struct tune_pair *p, json_t **out, stru
     tune_report(t, "%s against %s%s: %d sessions of %d quads", p->arm[1].label, p->arm[0].label,
                 x.again ? ", the same kernel compiled again" : "", plan.sessions, plan.quads);
     TRY(tune_trial(t, a->row == b->row ? "aa" : "ab", a, b, &plan, &x.trial, &x.id, e));
-    rc = result(p, &t->space, &x, out, e);
+    rc = result(t->store, p, &t->space, &x, out, e);
 out:
     trial_free(&x.trial);
     json_decref(point[0]);
@@ -274,7 +277,7 @@ static int measure_contestant(struct tune *t, const struct tune_pair *p, json_t 
     x.id = m.id;
     x.facts = m.facts;
     x.point[own] = point;
-    rc = result(p, &t->space, &x, out, e);
+    rc = result(t->store, p, &t->space, &x, out, e);
 out:
     tune_meeting_free(&m);
     json_decref(point);

@@ -179,6 +179,7 @@ static int quad(const struct contest *x, struct tune_session *s, bool baab, bool
     int rc;
 
     if (!samples) return err_nomem(e);
+    if (s->pause_s > 0) worker_pump(x->t->loop, s->pause_s);
     rc = health(x->t, &before, why, e);
     *ok = rc == 0 && before;
     for (int letter = 0; letter < 4 && *ok; letter++) {
@@ -196,7 +197,7 @@ static int quad(const struct contest *x, struct tune_session *s, bool baab, bool
         *ok = rc == 0 && after;
     }
     if (*ok && keep)
-        tune_quad_take(s, baab, samples, before, after);
+        s->pause_s = health_pause_s(tune_quad_take(s, baab, samples, before, after), s->pause_s);
     else
         free(samples);
     json_decref(before);

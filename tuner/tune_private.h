@@ -5,6 +5,7 @@
 #include "cand.h"
 #include "contestant.h"
 #include "farm.h"
+#include "health.h"
 #include "paths.h"
 #include "rng.h"
 #include "space.h"
@@ -144,12 +145,14 @@ struct tune_session {
     struct tune *t;
     struct store_quad *quads;
     int n, max, m;
-    int others; /* readings that saw a stranger on the device */
+    int others;     /* quads that saw a stranger on the device */
+    double pause_s; /* before the next quad, where the supervisor composes them */
     bool nomem;
     bool over; /* the session failed, and so would the next */
 };
-/* samples: 4 x m in the order measured, malloc'ed, taken. before, after: health readings, borrowed, may be NULL. */
-void tune_quad_take(struct tune_session *s, bool baab, double *samples, const json_t *before, const json_t *after);
+/* samples: 4 x m in the order measured, malloc'ed, taken. before, after: health readings, borrowed, may be NULL. What they say. */
+enum health_change tune_quad_take(struct tune_session *s, bool baab, double *samples, const json_t *before,
+                                  const json_t *after);
 
 /* What a trial is between, and how one session of it is made. */
 struct tune_pairing {
@@ -169,6 +172,8 @@ int tune_trial_of(struct tune *t, struct tune_pairing *pair, const struct tune_p
  * as a module of its own. *trial_id: its row. */
 int tune_trial(struct tune *t, const char *kind, struct tune_item *a, struct tune_item *b, const struct tune_plan *plan,
                struct trial *out, int64_t *trial_id, struct err *e);
+/* tune_health.c: what the device did while a trial was measured, from the store. *out: docs/JSON.md, trial health; new reference. */
+int tune_trial_health(struct store *s, int64_t trial, json_t **out, struct err *e);
 /* tune_arm.c: the two sides of a comparison */
 struct tune_arm {
     const char *given, *label; /* on the command line; for people */

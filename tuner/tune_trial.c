@@ -17,7 +17,6 @@
 #define START_S 1.0     /* a process, a context, two modules, as long as none was measured */
 #define LOAD_S 0.1      /* inputs and modules, beyond a process and a context */
 #define WARM_SAMPLES 60 /* of both arms; bench stops once 20 in a row agree */
-#define CLOCK_STEP 0.01
 
 /* Seconds of one session: every sample lasts at least a batch, and the host adds about as much again for very short ones. */
 static double session_s(const struct tune *t, double sample_s, int quads, int m, double warm_s)
@@ -64,40 +63,40 @@ static void session_clear(struct tune_session *s)
         json_decref(s->quads[i].health);
     }
     s->n = s->others = 0;
+    s->pause_s = 0;
 }
 
-static double reading(const json_t *health, const char *what)
+/* Whether the quad counts, its clock, and who else was there. */
+static enum health_change judge_health(struct tune_session *s, struct store_quad *q, const json_t *before,
+                                       const json_t *after)
 {
-    const json_t *x = json_object_get(health, what);
+    struct health_reading b, a;
+    enum health_change change;
 
-    return json_is_number(x) ? json_number_value(x) : -1;
+    health_from_json(&b, before);
+    health_from_json(&a, after);
+    change = health_changed(&b, &a);
+    if (b.sm_mhz > 0 && a.sm_mhz > 0) q->quad.sm_mhz = (b.sm_mhz + a.sm_mhz) / 2.0;
+    if (change != HEALTH_STEADY) q->quad.discarded = true;
+    if (b.other_processes > 0 || a.other_processes > 0) s->others++;
+    return change;
 }
 
-/* A change of the throttle reasons inside the quad, or a step of the clock, spoils the comparison within it. */
-static void judge_health(struct tune_session *s, struct store_quad *q, const json_t *before, const json_t *after)
-{
-    double cb = reading(before, "sm_mhz"), ca = reading(after, "sm_mhz");
-    double tb = reading(before, "throttle"), ta = reading(after, "throttle");
-
-    if (cb > 0 && ca > 0) {
-        q->quad.sm_mhz = (cb + ca) / 2;
-        if (fabs(cb - ca) > CLOCK_STEP * q->quad.sm_mhz) q->quad.discarded = true;
-    }
-    if (tb >= 0 && ta >= 0 && (((int64_t)tb ^ (int64_t)ta) & HEALTH_THROTTLE_BITS)) q->quad.discarded = true;
-    if (reading(before, "other_processes") > 0 || reading(after, "other_processes") > 0) s->others++;
-}
-
-void tune_quad_take(struct tune_session *s, bool baab, double *samples, const json_t *before, const json_t *after)
+enum health_change tune_quad_take(struct tune_session *s, bool baab, double *samples, const json_t *before,
+                                  const json_t *after)
 {
     struct store_quad *q = &s->quads[s->n];
+    enum health_change change;
 
     *q = (struct store_quad){.samples = samples, .nsamples = 4 * s->m};
     q->quad.baab = baab;
     for (int i = 0; i < 4; i++)
         if (stats_median(samples + i * s->m, s->m, &q->quad.letter[i]) != STATS_OK) q->quad.discarded = true;
-    judge_health(s, q, before, after);
+    change = judge_health(s, q, before, after);
     q->health = json_pack("{s:O?,s:O?}", "before", before, "after", after);
+    if (change != HEALTH_STEADY) json_object_set_new(q->health, "spoiled", json_string(health_change_name(change)));
     s->n++;
+    return change;
 }
 
 static void on_quad(void *ctx, const json_t *message)
@@ -213,10 +212,11 @@ static void adopt_plan(struct tune_plan *p, struct tune_pairing *pair, const jso
 }
 
 /* The session's record says it too, so that a restart and whoever reads the store know. */
-static void spoil(struct trial *out, int readings, json_t *record)
+static void spoil(struct trial *out, int quads, int of, json_t *record)
 {
     out->invalid = true;
-    snprintf(out->reason, sizeof out->reason, "another process used the device in %d readings of a session", readings);
+    snprintf(out->reason, sizeof out->reason, "another process was on the device in %d of %d quads of a session", quads,
+             of);
     json_object_set_new(record, "invalid", json_string(out->reason));
 }
 
@@ -241,7 +241,7 @@ static int sessions(struct tune *t, const struct tune_pairing *pair, const struc
             seed = rng_u64(&rng);
         rc = pair->session(pair->ctx, p, seed, &s, &ok, why, &reply, e);
         if (rc == 0 && ok) {
-            if (s.others > 0) spoil(out, s.others, reply);
+            if (s.others > 0) spoil(out, s.others, s.n, reply);
             rc = store_session_put(t->store, id, out->n, seed, s.quads, s.n, reply, e);
             if (rc == 0) rc = add_session(out, &s, e);
             t->progress.done++;

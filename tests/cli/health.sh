@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# What a monitor sees while a trial is measured, and what follows from it: on the fake device, with a monitor that shows what is planted.
+. "$SOURCE_DIR/tests/cli/common.bash"
+[ -x "${FATUNE_FAKE:-}" ] || skip "no fake device in this build"
+program=$FATUNE_FAKE
+export FATUNE_STORE=$work/f.db FATUNE_FAKE_DEVICE=seed=3,noise=0.001
+run 0 run "$SOURCE_DIR/tests/data/spaces/small.yaml" --device fake --evaluations 3 --quiet
+run 0 run "$SOURCE_DIR/tests/data/spaces/small.yaml" --device fake --seed 5 --quiet
+
+# compare CODE PLANTED: v1 and v2, where the monitor shows PLANTED.
+compare() {
+    LD_LIBRARY_PATH=$FATUNE_FAKE_NVML_DIR FATUNE_FAKE_NVML=$2 run "$1" compare v1 v2 --device fake --exit-status --json
+}
+
+# ---- no monitor: nothing is known, nothing is claimed, and the trial counts
+run 10 compare v1 v2 --device fake --exit-status --json
+json "d['health'] == {'readings': 320, 'unsteady': 0, 'spoiled': {}}"
+json "d['verdict']['ratio_cycles'] is None"
+run 0 compare v1 v2 --stored
+says out 'no monitor: clock, temperature, power and other processes are not known'
+
+# ---- all is well: a reason that lasts is how the device works here
+compare 10 reasons=4
+json "d['health']['held_down'] == {'power cap': 320} and d['health']['spoiled'] == {} and d['verdict']['quads_discarded'] == 0"
+json "d['health']['clock_mhz'] == [1980] * 3 and d['health']['power_w'] == [300] * 3 and d['health']['strangers'] == 0"
+json "d['health']['temperature_c'][0] < d['health']['temperature_c'][1] <= d['health']['temperature_c'][2]"
+json "abs(d['verdict']['ratio_cycles'] / d['verdict']['ratio'] - 1) < 1e-3"
+
+# ---- one reading of each session shows another clock: that quad does not count, the others do
+compare 10 clock_at=5
+json "d['health']['spoiled'] == {'clock': 8} and d['health']['clock_mhz'] == [1881, 1980, 1980]"
+json "[s['discarded'] for s in d['series']] == [1] * 8 and d['verdict']['quads_discarded'] == 8"
+run 10 compare v1 v2 --stored --exit-status
+says out '^  device  *SM clock 1881 to 1980 MHz, 4[0-9] to 60 C, 300 W; nothing held it down$'
+says out '^  *8 quads do not count: the SM clock moved by more than 1% inside them$'
+says out '^  *other processes on it: none$'
+
+# ---- a slowdown that comes and goes spoils 30% of the quads: nothing is decided, and the device got time to settle after each
+start=$(date +%s%N)
+compare 12 throttle_at=5,throttle_every=7
+took=$((($(date +%s%N) - start) / 1000000))
+json "d['relation'] == 'undecided' and d['sessions_needed'] == 0 and d['verdict']['outcome'] == 'INVALID'"
+json "d['health']['spoiled'] == {'throttle': 48} and d['health']['held_down'] == {'software thermal slowdown': 48}"
+[ "$took" -ge 2000 ] || fail "48 spoiled quads, the last of each session apart, and 40 pauses of 50 ms took $took ms"
+run 0 compare v1 v2 --stored
+says out '^undecided: 48 of 160 quads discarded (30.0%), at most 20% allowed$'
+
+# ---- a stranger is on the device: not valid, whatever was measured
+compare 12 others_at=5
+json "d['relation'] == 'undecided' and d['verdict']['outcome'] == 'INVALID' and d['health']['strangers'] == 8"
+run 0 compare v1 v2 --stored
+says out '^undecided: the trial is invalid: another process was on the device in 1 of 20 quads of a session$'
+says out '^  *other processes on it: yes, so the trial is not valid$'
+
+# ---- where processes are hidden, that is said, and nobody is accused
+if [ "$(readlink /proc/self/ns/pid)" != 'pid:[4026531836]' ]; then
+    compare 10 hide=1,others_at=5
+    json "'strangers' not in d['health']"
+    run 0 compare v1 v2 --stored
+    says out '^  *other processes on it: cannot be seen from here$'
+fi
+
+# ---- contestants stand under the same watch
+fake=$SOURCE_DIR/tests/data/contestants/fake
+mkdir others
+printf '#!/bin/sh\nexec %s --us 700\n' "$fake" >others/slow
+chmod +x others/slow
+LD_LIBRARY_PATH=$FATUNE_FAKE_NVML_DIR FATUNE_FAKE_NVML=throttle_at=5 run 10 compare slow v1 --device fake --contestants others --exit-status --json
+json "d['health']['spoiled'] == {'throttle': 8} and d['verdict']['quads_discarded'] == 8"
+exit $bad
