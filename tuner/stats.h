@@ -169,7 +169,7 @@ enum stats_status stats_boot_mean(struct stats_boot *out, const double *x, int n
 double stats_boot_quantile(const double *sorted, int b, double p);
 enum stats_status stats_boot_percentile(const struct stats_boot *boot, double level, struct stats_interval *ci);
 enum stats_status stats_boot_basic(const struct stats_boot *boot, double level, struct stats_interval *ci);
-/* z0 = Phi^-1(share of replicates below theta, ties one half). STATS_REFUSED when the share is 0 or 1. */
+/* z0 = Phi^-1(share of replicates below theta, ties, but for rounding, one half). STATS_REFUSED when the share is 0 or 1. */
 enum stats_status stats_boot_z0(const struct stats_boot *boot, double *z0);
 /* Efron 1987. STATS_REFUSED when z0 is infinite, a unknown or 1 - a(z0+z) <= 0. */
 enum stats_status stats_boot_bca(const struct stats_boot *boot, double level, struct stats_interval *ci);

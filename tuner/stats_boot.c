@@ -246,9 +246,11 @@ enum stats_status stats_boot_basic(const struct stats_boot *boot, double level, 
 enum stats_status stats_boot_z0(const struct stats_boot *boot, double *z0)
 {
     double below = 0.0;
-    for (int k = 0; k < boot->b && boot->value[k] <= boot->theta; k++)
-        below += boot->value[k] < boot->theta ? 1.0 : 0.5;
-    if (boot->b == 0 || below <= 0.0 || below >= boot->b) return STATS_REFUSED;
+    if (boot->b == 0) return STATS_REFUSED;
+    const double rounding = 1e-12 * (boot->value[boot->b - 1] - boot->value[0]);
+    for (int k = 0; k < boot->b && boot->value[k] <= boot->theta + rounding; k++)
+        below += boot->value[k] < boot->theta - rounding ? 1.0 : 0.5;
+    if (below <= 0.0 || below >= boot->b) return STATS_REFUSED;
     *z0 = gsl_cdf_ugaussian_Pinv(below / boot->b);
     return STATS_OK;
 }
