@@ -15,6 +15,8 @@
 
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
 #define MAX_VALUES 4096
+#define LEAST_SESSIONS 8
+#define MOST_SESSIONS 100
 #define MAX_ELEMENTS INT32_MAX /* of one tensor: kernels index with 32-bit integers */
 
 int space_check_name(const char *name, const struct pos *at, struct err *e)
@@ -297,16 +299,42 @@ static int read_measure(struct space *s, const struct doc_node *map, struct err 
     return read_choice(map, "cache", caches, COUNT(caches), &s->measure.cold, e);
 }
 
+/* looks: [12, 20, 30] */
+static int read_looks(struct space *s, const struct doc_node *map, struct err *e)
+{
+    const struct doc_node *list = doc_get(map, "looks"), *sessions = doc_get(map, "sessions");
+
+    if (!list) return 0;
+    if (doc_list(list, e) != 0) return -1;
+    if (sessions) return err_at(e, &sessions->at, "`looks` begins with the number of sessions: leave `sessions` out");
+    if (list->n < 2 || list->n > SPACE_LOOKS)
+        return err_at(e, &list->at,
+                      "`looks` are 2 to %d growing numbers of sessions, as in [12, 20, 30]; for one, give `sessions`",
+                      SPACE_LOOKS);
+    for (int i = 0; i < list->n; i++) {
+        int64_t v;
+        if (doc_int(&list->item[i], LEAST_SESSIONS, MOST_SESSIONS, &v, e) != 0) return -1;
+        if (i > 0 && v <= s->promote.looks[i - 1])
+            return err_at(e, &list->item[i].at, "`looks` must grow: %" PRId64 " comes after %d", v,
+                          s->promote.looks[i - 1]);
+        s->promote.looks[i] = (int)v;
+    }
+    s->promote.nlooks = list->n;
+    s->promote.sessions = s->promote.looks[0];
+    return 0;
+}
+
 static int read_promote(struct space *s, const struct doc_node *map, struct err *e)
 {
-    static const char *const keys[] = {"min_gain", "hedges_g", "alpha", "target_us", "sessions"};
+    static const char *const keys[] = {"min_gain", "hedges_g", "alpha", "target_us", "sessions", "looks"};
     const struct doc_node *n;
 
     if (doc_keys(map, "`promote`", keys, COUNT(keys), e) != 0 ||
         read_double(map, "min_gain", 0, 0.9, &s->promote.min_gain, e) != 0 ||
         read_double(map, "hedges_g", 0, 100, &s->promote.hedges_g, e) != 0 ||
-        read_double(map, "alpha", 1e-9, 0.2, &s->promote.alpha, e) != 0 ||
-        read_int(map, "sessions", 8, 100, &s->promote.sessions, e) != 0)
+        read_double(map, "alpha", 1e-5, 0.2, &s->promote.alpha, e) != 0 ||
+        read_int(map, "sessions", LEAST_SESSIONS, MOST_SESSIONS, &s->promote.sessions, e) != 0 ||
+        read_looks(s, map, e) != 0)
         return -1;
     n = doc_get(map, "target_us");
     if (!n || (n->kind == DOC_TEXT && strcmp(n->text, "none") == 0)) return 0;
@@ -469,6 +497,8 @@ static int take_digest(struct space *s, struct err *e)
                s->measure.cold);
     buf_printf(&b, "promote %.17g %.17g %.17g %.17g %d\n", s->promote.min_gain, s->promote.hedges_g, s->promote.alpha,
                s->promote.target_us, s->promote.sessions);
+    for (int i = 0; i < s->promote.nlooks; i++)
+        buf_printf(&b, "look %d\n", s->promote.looks[i]);
     rc = buf_check(&b, e);
     if (rc == 0) digest_bytes(s->digest, b.p, b.n);
     buf_free(&b);

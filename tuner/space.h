@@ -10,6 +10,8 @@
 #include "err.h"
 #include "problem.h"
 
+enum { SPACE_LOOKS = 5 };
+
 struct space_name {
     char *name;
     struct pos at;
@@ -66,8 +68,9 @@ struct space {
     } measure;
     struct {
         double min_gain, hedges_g, alpha, target_us;
-        int sessions;
-    } promote; /* target_us 0: none */
+        int sessions;                   /* of a trial; of its first look when there are looks */
+        int nlooks, looks[SPACE_LOOKS]; /* ascending numbers of sessions; 0: a trial is judged once */
+    } promote;                          /* target_us 0: none */
 };
 
 int space_load(struct space *out, const char *path, struct err *e);

@@ -116,21 +116,64 @@ static int record(struct tune *t, const struct finalist *f, struct err *e)
     return j && json_array_append_new(t->trials, j) == 0 ? 0 : err_nomem(e);
 }
 
+/* The first look at more than n sessions; 0: none. A trial whose box had no room for the first look has none. */
+static int next_look(const struct tune *t, int n)
+{
+    for (int i = 0; i < t->space.promote.nlooks; i++)
+        if (t->space.promote.looks[i] > n && n >= t->space.promote.looks[0]) return t->space.promote.looks[i];
+    return 0;
+}
+
+/* Whether a trial of n sessions may be judged: one that was interrupted on its way to a look may not. */
+static bool at_look(const struct tune *t, int n)
+{
+    bool found = next_look(t, n) == 0;
+
+    for (int i = 0; i < t->space.promote.nlooks; i++)
+        found = found || n == t->space.promote.looks[i];
+    return found;
+}
+
+static int go_on(struct tune *t, struct finalist *f, int sessions, struct err *e)
+{
+    struct tune_plan plan = {.look = sessions};
+
+    tune_report(t, "undecided for want of sessions: on to %d", sessions);
+    trial_free(&f->trial);
+    return tune_trial(t, "ab", t->standing, f->item, &plan, &f->trial, &f->trial_id, e);
+}
+
+/* One verdict; with looks, the one of the last look that was needed. */
+static int judge(struct tune *t, const struct confirm *c, struct finalist *f, const struct verdict_rule *rule,
+                 struct err *e)
+{
+    struct rng rng;
+
+    for (;;) {
+        int next = f->trial.invalid ? 0 : next_look(t, f->trial.n);
+        if (next == 0 || at_look(t, f->trial.n)) {
+            rng_init(&rng, t->seed + (uint64_t)f->trial_id, "verdict");
+            if (verdict_decide(&f->verdict, rule, &f->trial, &c->control, &rng, e) != 0) return -1;
+            if (next == 0 || !verdict_wants_sessions(&f->verdict)) return record(t, f, e);
+        }
+        if (go_on(t, f, next, e) != 0) return -1;
+    }
+}
+
 static int decide(struct tune *t, struct confirm *c, struct err *e)
 {
+    int looks = t->space.promote.nlooks > 0 ? t->space.promote.nlooks : 1;
     struct verdict_rule rule = {.min_gain = t->space.promote.min_gain,
                                 .hedges_g = t->space.promote.hedges_g,
-                                .alpha = t->space.promote.alpha / (c->n > 0 ? c->n : 1),
+                                .alpha = t->space.promote.alpha / (c->n > 0 ? c->n : 1) / looks,
                                 .target_us = t->space.promote.target_us,
                                 .min_sessions = TUNE_LEAST_SESSIONS,
                                 .resamples = TUNE_RESAMPLES,
                                 .control_required = true};
-    struct rng rng;
 
     for (int i = 0; i < c->n; i++) {
         struct finalist *f = &c->f[i];
-        rng_init(&rng, t->seed + (uint64_t)f->trial_id, "verdict");
-        if (verdict_decide(&f->verdict, &rule, &f->trial, &c->control, &rng, e) != 0 || record(t, f, e) != 0) return -1;
+        if (judge(t, c, f, &rule, e) != 0) return -1;
         if (isfinite(f->verdict.ratio))
             tune_report(t, "%s: %.2f%% %s than the standing arm", verdict_name(f->verdict.outcome),
                         100 * fabs(1 - f->verdict.ratio), f->verdict.ratio <= 1 ? "faster" : "slower");

@@ -43,6 +43,7 @@ struct tune_plan {
     int sessions, quads, m;
     double warm_s;
     bool boxed;
+    int look; /* go on to this many, whatever the trial began with; 0: it has the sessions that it began with */
 };
 
 struct tune {

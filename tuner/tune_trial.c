@@ -28,7 +28,7 @@ static double session_s(const struct tune *t, double sample_s, int quads, int m,
 
 struct tune_plan tune_plan_samples(const struct tune *t, double sample_us, double box_s)
 {
-    struct tune_plan p = {t->space.promote.sessions, FULL_QUADS, FULL_M, WARM_S, false};
+    struct tune_plan p = {.sessions = t->space.promote.sessions, .quads = FULL_QUADS, .m = FULL_M, .warm_s = WARM_S};
     double sample_s = fmax(sample_us, BENCH_MIN_BATCH_US) * 1e-6;
 
     /* First fewer samples a letter, then fewer quads, last fewer sessions: the session is the unit that decides. */
@@ -278,6 +278,7 @@ int tune_trial_of(struct tune *t, struct tune_pairing *pair, const struct tune_p
     TRY(store_trial_find(t->store, t->run.id, pair->kind, pair->row[0], pair->row[1], trial_id, &kept, out, &found, e));
     if (found) {
         adopt_plan(&p, pair, kept);
+        if (p.look > p.sessions) p.sessions = p.look;
         if (out->n > 0) tune_report(t, "going on with a trial: %d of %d sessions are kept", out->n, p.sessions);
     } else {
         fresh = settings(t, pair, &p);

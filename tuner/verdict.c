@@ -261,9 +261,9 @@ static int check_rule(const struct verdict_rule *rule, struct err *e)
     if (!isfinite(rule->hedges_g) || !isfinite(rule->target_us))
         return err_set(e, ERR_BUG, "verdict rule: hedges_g %g or target_us %g is not finite", rule->hedges_g,
                        rule->target_us);
-    if (rule->resamples < 99 || (rule->resamples + 1) * rule->alpha < 1.0 - 1e-9)
-        return err_set(e, ERR_BUG, "verdict rule: %d resamples cannot show alpha %g; use at least %.0f",
-                       rule->resamples, rule->alpha, fmax(99.0, ceil(1.0 / rule->alpha)));
+    if (rule->resamples < 99 || rule->alpha < 1e-8)
+        return err_set(e, ERR_BUG, "verdict rule: %d resamples are under 99, or alpha %g under 1e-8", rule->resamples,
+                       rule->alpha);
     return 0;
 }
 
@@ -326,6 +326,11 @@ const char *verdict_relation_name(enum verdict_relation r)
     static const char *const names[] = {"same", "faster", "slower", "undecided"};
 
     return names[r];
+}
+
+bool verdict_wants_sessions(const struct verdict *v)
+{
+    return v->outcome == VERDICT_UNDECIDED && v->sessions_needed > 0;
 }
 
 const char *verdict_name(enum verdict_outcome o)

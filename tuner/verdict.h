@@ -52,7 +52,7 @@ struct verdict_rule {
     double min_gain, hedges_g, alpha; /* alpha one-sided, already divided for the finalists (Holm's smallest) */
     double target_us;                 /* 0: none */
     int min_sessions;                 /* 8 */
-    int resamples;                    /* 9999; (resamples + 1) alpha >= 1 */
+    int resamples;                    /* 9999; more are drawn where (resamples + 1) alpha < 1 */
     bool control_required;            /* without a control P2 fails; else it passes and says that none was run */
 };
 
@@ -117,6 +117,10 @@ struct verdict {
     int sessions_needed;
 };
 
+/* A trial may be judged at growing numbers of sessions, each time with alpha divided by how many looks there may be (Bonferroni: their
+ * errors add up to alpha at most, however they depend on each other). Whether to go on to the next look: undecided for want of sessions,
+ * and of nothing else. */
+bool verdict_wants_sessions(const struct verdict *v);
 /* aa may be NULL: P2's sentence says that the control was not run; rule->control_required tells whether that fails.
  * INVALID when P1 or P2 fails; else PROMOTE when no clause fails; else KEEP when even `lower` exceeds ln(1 - min_gain): a
  * gain above min_gain is ruled out; else UNDECIDED. Fails only for a rule out of range (ERR_BUG) or memory. rng is not advanced. */

@@ -121,7 +121,9 @@ static int estimate(struct verdict *v, const struct verdict_reduced *r, const st
     v->lower = z - half;
     v->dz = -z / sqrt(variance);
     if (stats_t_interval(r->z, r->n, 0.95, &ci) == STATS_OK) v->ratio_t = ratios(ci);
-    const enum stats_status s = stats_boot_mean(&boot, r->z, r->n, rule->resamples, rng);
+    const int resamples =
+        (rule->resamples + 1) * rule->alpha < 1.0 - 1e-9 ? (int)ceil(5.0 / rule->alpha) : rule->resamples;
+    const enum stats_status s = stats_boot_mean(&boot, r->z, r->n, resamples, rng);
     if (s == STATS_NOMEM) return err_nomem(e);
     if (s == STATS_OK) {
         if (stats_boot_t(&boot, 0.95, &ci) == STATS_OK) v->ratio_boot_t = ratios(ci);

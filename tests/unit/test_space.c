@@ -48,7 +48,21 @@ static void test_defaults(void **state)
     assert_true(s.promote.min_gain == 0.005 && s.promote.hedges_g == 0.8 && s.promote.alpha == 0.005 &&
                 s.promote.target_us == 0);
     assert_int_equal(s.promote.sessions, 12);
+    assert_int_equal(s.promote.nlooks, 0);
     space_free(&s);
+    space_free(&s);
+}
+
+static void test_looks(void **state)
+{
+    struct space s = {0};
+    (void)state;
+    parse(&s,
+          "name: l\nproblem: {batch: 1, heads: 2, seq_q: 3, head_dim: 64}\ntemplates: [a]\npromote: {looks: [10, 20, "
+          "100]}\n");
+    assert_int_equal(s.promote.nlooks, 3);
+    assert_int_equal(s.promote.sessions, 10);
+    assert_int_equal(s.promote.looks[2], 100);
     space_free(&s);
 }
 
@@ -114,6 +128,8 @@ static void test_digest(void **state)
         "cold}\n",
         "name: m\nproblem: {batch: 2, heads: 8, seq_q: 512, head_dim: 64}\ntemplates: [tile_cl]\npromote: {sessions: "
         "13}\n",
+        "name: m\nproblem: {batch: 2, heads: 8, seq_q: 512, head_dim: 64}\ntemplates: [tile_cl]\npromote: {looks: [12, "
+        "20]}\n",
         "name: m\nproblem: {batch: 2, heads: 8, seq_q: 512, head_dim: 64}\ntemplates: [tile_cl]\nparams: {BLOCK_M: "
         "[16]}\n",
         "name: m\nproblem: {batch: 2, heads: 8, seq_q: 512, head_dim: 64}\ntemplates: [tile_cl]\nconstraints: [BLOCK_M "
@@ -221,8 +237,9 @@ static void test_bad(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_defaults), cmocka_unit_test(test_everything),
-                                       cmocka_unit_test(test_digest),   cmocka_unit_test(test_shipped),
-                                       cmocka_unit_test(test_files),    cmocka_unit_test(test_bad)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_defaults),   cmocka_unit_test(test_looks),
+                                       cmocka_unit_test(test_everything), cmocka_unit_test(test_digest),
+                                       cmocka_unit_test(test_shipped),    cmocka_unit_test(test_files),
+                                       cmocka_unit_test(test_bad)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

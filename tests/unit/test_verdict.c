@@ -601,11 +601,45 @@ static void rules_out_of_range_are_errors(void **state)
         struct err e = {0};
         if (k == 0) bad.min_gain = 1.0;
         if (k == 1) bad.alpha = 0.0;
-        if (k == 2) bad.resamples = 150; /* cannot show alpha 0.005 */
+        if (k == 2) bad.resamples = 50;
         if (k == 3) bad.target_us = NAN;
         assert_int_equal(verdict_decide(&v, &bad, &ab, NULL, &r, &e), -1);
         assert_int_equal(e.code, ERR_BUG);
     }
+    trial_free(&ab);
+}
+
+/* A rule so strict that its resamples could not show it draws more: the bound is there, and stricter. */
+static void a_small_alpha_draws_more_resamples(void **state)
+{
+    struct trial ab = trial(&quiet, 21, 12, 0.02);
+    struct verdict_rule strict = rule;
+    (void)state;
+    const struct verdict v = decide(&rule, &ab, NULL);
+    strict.alpha = 1e-5;
+    const struct verdict w = decide(&strict, &ab, NULL);
+    assert_true(isfinite(w.upper) && w.upper > v.upper && w.lower < v.lower);
+    trial_free(&ab);
+}
+
+static void only_want_of_sessions_asks_for_more(void **state)
+{
+    const struct noise loud = {.session_sd = 0.006, .ar_sd = 0.008, .ar_phi = 0.9};
+    struct trial ab = trial(&loud, 3, 12, 0.011);
+    struct verdict v = decide(&rule, &ab, NULL);
+    (void)state;
+    assert_true(verdict_wants_sessions(&v));
+    struct verdict_rule target = rule; /* proven, but for a target that no session will bring */
+    target.min_gain = 0.0001;
+    target.hedges_g = 50.0;
+    trial_free(&ab);
+    ab = trial(&quiet, 1, 12, 0.02);
+    v = decide(&target, &ab, NULL);
+    assert_int_equal(v.outcome, VERDICT_UNDECIDED);
+    assert_false(verdict_wants_sessions(&v));
+    v = decide(&rule, &ab, NULL);
+    assert_int_equal(v.outcome, VERDICT_PROMOTE);
+    assert_false(verdict_wants_sessions(&v));
     trial_free(&ab);
 }
 
@@ -636,6 +670,8 @@ int main(void)
         cmocka_unit_test(empty_and_single_sessions),
         cmocka_unit_test(json_has_every_number),
         cmocka_unit_test(rules_out_of_range_are_errors),
+        cmocka_unit_test(a_small_alpha_draws_more_resamples),
+        cmocka_unit_test(only_want_of_sessions_asks_for_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
