@@ -251,6 +251,11 @@ int farm_submit(struct farm *f, struct farm_job *j, const struct rendered *r, st
     return farm_check(f, e);
 }
 
+static int interrupted(struct err *e)
+{
+    return err_set(e, ERR_INTERRUPTED, "interrupted; what was finished is kept: run the same command to go on");
+}
+
 int farm_cancel(struct farm *f, struct err *e)
 {
     for (struct farm_job *j = f->first; j; j = j->next)
@@ -259,7 +264,7 @@ int farm_cancel(struct farm *f, struct err *e)
     f->last = &f->first;
     while (f->pending > 0 && farm_check(f, e) == 0) {
         worker_pump(f->loop, 0.2);
-        if (worker_interrupted(f->loop)) return err_set(e, ERR_INTERRUPTED, "interrupted");
+        if (worker_interrupted(f->loop)) return interrupted(e);
     }
     return farm_check(f, e);
 }
@@ -279,7 +284,7 @@ int farm_wait(struct farm *f, struct farm_job *j, struct err *e)
     while (!j->done) {
         if (farm_check(f, e) != 0) return -1;
         worker_pump(f->loop, 0.2);
-        if (worker_interrupted(f->loop)) return err_set(e, ERR_INTERRUPTED, "interrupted");
+        if (worker_interrupted(f->loop)) return interrupted(e);
     }
     return farm_check(f, e);
 }
