@@ -15,12 +15,14 @@
 // tile of HEAD_DIM columns is HEAD_DIM / 64 boxes. Rows past the end of a tensor arrive as zeros.
 //
 // Pipeline: each slot has a barrier `full` (bytes arrived) and, when slots are used again, `empty` (each warp of the part has
-// read it). STAGES = 0: every tile has its own slot and everything is asked for at the start.
+// read it). STAGES = 0: every tile has its own slot and everything is asked for at the start; in the lazy walk by all warps in turns
+// behind the block's barrier, since the copy engine takes 64 clocks for a box of 64 rows and makes who asks wait. With Q_REGS = 1
+// Q comes by cp.async: a tensor map of its own would be fetched before the first K arrives.
 // OVERLAP = 1: S of the next tile is asked for before P V of this one, whose product runs behind the next softmax.
 // OVERLAP = 2: S of the next tile is asked for before the softmax of this one (registers for two S).
-// OVERLAP = 3: the same, and only the first keys' maximum is taken: see walk_lazy.
-// PING_PONG = 1: two warp groups take turns, in issuing products (OVERLAP = 1) or in exponentials (OVERLAP = 3), so that each unit is used
-// by one while the other is elsewhere.
+// OVERLAP = 3: both products come in pieces between the exponentials of 16 keys each, and only the first keys' maximum is taken: see
+// walk_lazy.
+// PING_PONG = 1: two warp groups take turns in issuing products, so that each unit is used by one while the other is elsewhere.
 //
 // Merge (PARTS > 1): of a row's O, part p owns the columns [p, p + 1) HEAD_DIM / PARTS. Each part sends every other one its
 // slice in f32, with m and l, thread to thread, through (distributed) shared memory; each adds up the others' in the order of parts, to its own.
@@ -80,9 +82,6 @@
 #ifndef PING_PONG
 #define PING_PONG 0
 #endif
-#ifndef V_LATE
-#define V_LATE 0
-#endif
 #ifndef Q_REGS
 #define Q_REGS 0
 #endif
@@ -132,7 +131,7 @@ struct alignas(64) tensor_map {
 static_assert(HEAD_DIM % 64 == 0 && HEAD_DIM <= 256, "head_dim: 64, 128, 192 or 256");
 static_assert(WG_Q == 1 || PRODUCER || STAGES == 0 || !CAUSAL, "who waits for others must not be who asks for tiles");
 static_assert(OVERLAP < 3 || (STAGES == 0 && WG_Q == 1), "the lazy walk needs all tiles in place");
-static_assert(!PING_PONG || (GROUPS == 2 && (OVERLAP == 1 || OVERLAP == 3)), "two warp groups take turns");
+static_assert(!PING_PONG || (GROUPS == 2 && OVERLAP == 1), "two warp groups take turns");
 static_assert(!MIRROR || (WG_Q == 2 && CAUSAL), "two warp groups have rows from both ends");
 static_assert(BLOCK_N % 32 == 0 && BLOCK_N <= 256, "keys of a tile: a multiple of 32 up to 256");
 
@@ -149,8 +148,7 @@ static constexpr int KV_AT = WG_Q * Q_ROWS; // [group over keys][K slots, V slot
 static constexpr int GROUP_KV = 2 * SLOTS * TILE;
 static constexpr int RECEIVED_AT = KV_AT + WG_KV * GROUP_KV;
 static constexpr int BARRIERS_AT = RECEIVED_AT + RECEIVED;
-static constexpr bool RING = SLOTS < STEPS;        // slots are used again
-static constexpr int LAZY_PLACES = V_LATE ? 3 : 2; // of P, in the lazy walk
+static constexpr bool RING = SLOTS < STEPS;                 // slots are used again
 static constexpr int Q_BARRIERS = WG_Q,
                      KV_BARRIERS = (RING ? 4 : 2) * SLOTS; // [K full, V full, K empty, V empty][slot]
 static constexpr int SHARED = BARRIERS_AT + 8 * (Q_BARRIERS + WG_KV * KV_BARRIERS + GROUPS);
@@ -206,6 +204,12 @@ DEVICE void barrier_arrive_cluster(u32 bar)
     asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(bar) : "memory");
 }
 
+// Once the thread's chunks so far are there.
+DEVICE void barrier_arrive_behind_chunks(u32 bar)
+{
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(bar) : "memory");
+}
+
 // Returns once the phase of that parity is over.
 DEVICE void barrier_wait(u32 bar, u32 parity)
 {
@@ -240,6 +244,12 @@ DEVICE void copy_box(u32 to, const tensor_map *map, u32 bar, int x, int y, int z
             "r"(to),
         "l"(map), "r"(bar), "r"(x), "r"(y), "r"(z)
         : "memory");
+}
+
+// 16 bytes; zeros where they lie past the end of the tensor.
+DEVICE void copy_chunk(u32 to, const u16 *from, bool inside)
+{
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(inside ? 16 : 0) : "memory");
 }
 
 DEVICE u32 cluster_rank()
@@ -349,6 +359,23 @@ DEVICE void load_matrices(u32 *r, u32 address)
                  : "memory");
 }
 
+DEVICE void store_matrices(u32 address, u32 a, u32 b, u32 c, u32 d)
+{
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(a), "r"(b), "r"(c),
+                 "r"(d)
+                 : "memory");
+}
+
+DEVICE uint4 load_chunk(u32 from)
+{
+    uint4 x;
+    asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+                 : "r"(from)
+                 : "memory");
+    return x;
+}
+
 DEVICE void wgmma_fence()
 {
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
@@ -372,11 +399,22 @@ template <int n> DEVICE void hold(float (&r)[n])
         asm volatile("" : "+f"(r[i])::"memory");
 }
 
-template <int n> DEVICE void hold(u32 (&r)[n])
+template <int first, int last, int n> DEVICE void hold_part(u32 (&r)[n])
 {
 #pragma unroll
-    for (int i = 0; i < n; i++)
+    for (int i = first; i < last; i++)
         asm volatile("" : "+r"(r[i])::"memory");
+}
+
+template <int n> DEVICE void hold(u32 (&r)[n])
+{
+    hold_part<0, n>(r);
+}
+
+// The same of an address: it is computed here, not where it is used.
+DEVICE void hold(u16 *&p)
+{
+    asm volatile("" : "+l"(p)::"memory");
 }
 
 #define NAMES_0 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
@@ -508,6 +546,7 @@ struct carried {
 struct place {
     int lane, warp, query;       // warp: of the group; query: first row of the group
     int group, part, group_q, n; // group: warp group of the block; n: tiles of the part
+    u16 *o;                      // the warp's rows, the part's columns
     u32 received, arrived;       // what other parts send: their slices of O, m and l; the barrier for it
     bool leader;                 // this thread asks for the part's tiles
     u32 q_rows, k, v;            // shared addresses
@@ -570,6 +609,17 @@ DEVICE void copy_first(const stream &x)
             copy_tile(x, values, i, i);
 }
 
+// For the lazy walk: of all tiles but the first K, those with numbers [first, last) in the order K, V, K, ..., in turns by the group's warps. Who
+// asks for several waits for the copy engine to take them.
+template <int first, int last> DEVICE void copy_in_turns(const stream &x, int warp)
+{
+    repeat<last - first>([&](auto at_j) {
+        constexpr int j = first + decltype(at_j)::value, i = j / 2 + (j % 2 == 0 ? 1 : 0);
+        if constexpr (i < SLOTS)
+            if (warp == (j + 1) % 4 && i < x.n && elect()) copy_tile(x, j % 2 != 0, i, i);
+    });
+}
+
 // Tile i >= SLOTS of K (or V), once every warp has read the tile that lies in its slot.
 DEVICE void copy_next(const stream &x, bool values, int i, int slot, u32 phase)
 {
@@ -582,29 +632,40 @@ DEVICE void copy_next(const stream &x, bool values, int i, int slot, u32 phase)
 typedef float logits[BLOCK_N / 2];
 typedef u32 weights[BLOCK_N / 4];
 
-DEVICE void issue_qk(logits &s, carried &w, const place &at, int slot)
+// The part of S that the columns [16 first, 16 last) of Q and K give.
+template <int first, int last> DEVICE void multiply_qk(logits &s, carried &w, const place &at, int slot)
 {
     const u64 q = describe(at.q_rows, 16), k = describe(at.k + slot * TILE, 16);
-    wgmma_fence();
 #pragma unroll
-    for (int d = 0; d < HEAD_DIM / 16; d++) {
+    for (int d = first; d < last; d++) {
         const u64 b = k + (d / 4 * KV_BOX + d % 4 * 32) / 16;
         if constexpr (Q_REGS)
             wgmma_rs<BLOCK_N, false>::run(s, w.q[d], b, d > 0);
         else
             wgmma_ss<BLOCK_N>::run(s, q + (d / 4 * Q_BOX + d % 4 * 32) / 16, b, d > 0);
     }
+}
+
+DEVICE void issue_qk(logits &s, carried &w, const place &at, int slot)
+{
+    wgmma_fence();
+    multiply_qk<0, HEAD_DIM / 16>(s, w, at, slot);
     wgmma_commit();
 }
 
 // The keys [16 first, 16 last) of the tile; fresh: O holds nothing yet.
-template <int first, int last> DEVICE void issue_pv(carried &w, weights &p, const place &at, int slot, bool fresh)
+template <int first, int last> DEVICE void multiply_pv(carried &w, weights &p, const place &at, int slot, bool fresh)
 {
     const u64 v = describe(at.v + slot * TILE, KV_BOX);
-    wgmma_fence();
 #pragma unroll
     for (int n = first; n < last; n++)
-        wgmma_rs<HEAD_DIM, true>::run(w.o, p + 4 * n, v + n * (16 * 128 / 16), n > first || !fresh);
+        wgmma_rs<HEAD_DIM, true>::run(w.o, p + 4 * n, v + n * (16 * 128 / 16), n > 0 || !fresh);
+}
+
+template <int first, int last> DEVICE void issue_pv(carried &w, weights &p, const place &at, int slot, bool fresh)
+{
+    wgmma_fence();
+    multiply_pv<first, last>(w, p, at, slot, fresh);
     wgmma_commit();
 }
 
@@ -975,21 +1036,16 @@ DEVICE void walk_double(carried &w, const stream &x, const place &at)
     hold(w.o), hold(p);
 }
 
-// Tile i of n in the lazy walk; S of it is under way. P V of the tile before is asked for before this one's exponentials and runs behind
-// them; with V_LATE after them, so that V may come late. A place of P is written again when the product that read it is over.
-template <int i, int n> DEVICE void step_lazy(carried &w, const place &at, logits (&s)[2], weights (&p)[LAZY_PLACES])
+// Tile i of n in the lazy walk; S of it is under way. Exponentials of 16 keys, P V of these keys and a piece of the next S come in turns:
+// a product is short, the next exponentials do not wait for it, and behind the last of them only one is left. The two
+// tiles' P have places of their own, since products of the tile before may still read it.
+template <int i, int n> DEVICE void step_lazy(carried &w, const place &at, logits (&s)[2], weights (&p)[2])
 {
-    constexpr bool more = i + 1 < n, before = i > 0 && !V_LATE;
-    if constexpr (more) {
-        barrier_wait(at.k_full + 8 * (i + 1), 0);
-        issue_qk(s[(i + 1) % 2], w, at, i + 1);
-    }
-    if constexpr (before) {
-        barrier_wait(at.v_full + 8 * (i - 1), 0);
-        issue_pv<0, BLOCK_N / 16>(w, p[(i - 1) % LAZY_PLACES], at, i - 1, i == 1);
-    }
-    wgmma_wait<(more ? 1 : 0) + (before ? 1 : 0) + (V_LATE && i > 1 ? 1 : 0)>();
-    hold(s[i % 2]), hold(p[i % LAZY_PLACES]);
+    constexpr bool more = i + 1 < n;
+    constexpr int turns = BLOCK_N / 16, pieces = HEAD_DIM / 16; // of S
+    if constexpr (more) barrier_wait(at.k_full + 8 * (i + 1), 0);
+    wgmma_wait<(i > 0 ? 1 : 0)>();
+    hold(s[i % 2]), hold(p[i % 2]);
     prepare(s[i % 2], at, tile_key(at.part, n, i));
     if constexpr (i == 0) {
         // Any reference not above the maximum does: a few keys, unless a mask may hide them.
@@ -1003,49 +1059,50 @@ template <int i, int n> DEVICE void step_lazy(carried &w, const place &at, logit
             if (w.m[r] == NEG_INF) w.m[r] = top;
         }
     }
-    turn_begin(at);
-    weigh<0, BLOCK_N / 8>(w, s[i % 2]);
-    round_weights<0, BLOCK_N / 8>(p[i % LAZY_PLACES], s[i % 2]);
-    hold(p[i % LAZY_PLACES]);
-    turn_end(at);
-    if constexpr (i > 0 && V_LATE) {
-        barrier_wait(at.v_full + 8 * (i - 1), 0);
-        issue_pv<0, BLOCK_N / 16>(w, p[(i - 1) % LAZY_PLACES], at, i - 1, i == 1);
-    }
-    if constexpr (more) {
-        step_lazy<i + 1, n>(w, at, s, p);
-    } else {
-        barrier_wait(at.v_full + 8 * i, 0);
-        issue_pv<0, BLOCK_N / 16>(w, p[i % LAZY_PLACES], at, i, i == 0);
-    }
+    wgmma_fence();
+    repeat<turns>([&](auto at_c) {
+        constexpr int c = decltype(at_c)::value;
+        if constexpr (more) {
+            multiply_qk<c * pieces / turns, (c + 1) * pieces / turns>(s[(i + 1) % 2], w, at, i + 1);
+            if constexpr (c == turns - 1) wgmma_commit();
+        }
+        weigh<2 * c, 2 * c + 2>(w, s[i % 2]);
+        round_weights<2 * c, 2 * c + 2>(p[i % 2], s[i % 2]);
+        hold_part<4 * c, 4 * c + 4>(p[i % 2]);
+        if constexpr (c == 0) barrier_wait(at.v_full + 8 * i, 0);
+        wgmma_fence();
+        multiply_pv<c, c + 1>(w, p[i % 2], at, i, i == 0);
+    });
+    wgmma_commit();
+    if constexpr (more) step_lazy<i + 1, n>(w, at, s, p);
 }
 
-template <int n> DEVICE bool walk_lazy_tiles(carried &w, const place &at)
+template <int n> DEVICE bool walk_lazy_tiles(carried &w, const stream &x, const place &at)
 {
     constexpr float largest = DTYPE_BF16 ? 1e18f : 32768.0f;
     logits s[2];
-    weights p[LAZY_PLACES] = {};
+    weights p[2] = {};
     barrier_wait(at.k_full, 0);
     issue_qk(s[0], w, at, 0);
+    copy_in_turns<4, 2 * SLOTS>(x, at.warp); // by now the copy engine has taken the others
     step_lazy<0, n>(w, at, s, p);
     sum_lanes(w);
     const bool fits = !named_any<128>(4 + at.group, !(w.l[0] <= largest && w.l[1] <= largest));
     wgmma_wait<0>();
-    hold(w.o);
-    repeat<LAZY_PLACES>([&](auto i) { hold(p[i.value]); });
+    hold(w.o), hold(p[0]), hold(p[1]);
     return fits;
 }
 
 // The reference of a row is the maximum of its first keys and stays: later maxima need not be known while weights fit. They do while
 // their sum does (LARGEST; a sum is not below its terms); else false, and the rows must be walked again with true maxima,
 // which STAGES = 0 allows: every tile is still there. Code without branches, once for each number of tiles.
-DEVICE bool walk_lazy(carried &w, const place &at)
+DEVICE bool walk_lazy(carried &w, const stream &x, const place &at)
 {
     bool fits = true;
     if (at.n == 0) nothing(w);
     repeat<STEPS>([&](auto i) {
         constexpr int n = decltype(i)::value + 1;
-        if (at.n == n) fits = walk_lazy_tiles<n>(w, at);
+        if (at.n == n) fits = walk_lazy_tiles<n>(w, x, at);
     });
     return fits;
 }
@@ -1110,21 +1167,24 @@ DEVICE void weigh_parts(const carried &w, const place &at, u32 from, float (&m)[
     }
 }
 
-// Sends every other part its slice, receives and adds up this part's: x, and m and l of the rows over all keys.
+DEVICE float inverse(float l)
+{
+    return l > 0 ? reciprocal(l) : 0.0f;
+}
+
+// Sends every other part its slice, receives and adds up this part's: x, normalised, and m and l of the rows over all keys. Code of its own for
+// each part, so that the slices are registers.
+template <int part>
 DEVICE void merge(const carried &w, const place &at, float (&x)[SLICE_REGS], float (&m)[2], float (&l)[2])
 {
     const u32 from = at.received + at.group * (PARTS - 1) * PIECE, bar = at.arrived + 8 * at.group;
     float weight[PARTS][2];
     repeat<PARTS>([&](auto at_q) {
         constexpr int q = decltype(at_q)::value;
-        if (q == at.part) {
-#pragma unroll
-            for (int e = 0; e < SLICE_REGS; e++)
-                x[e] = w.o[q * SLICE_REGS + e];
+        if constexpr (q == part)
             arrive_at(at, at.arrived, q); // this warp too has read Q, which will be written over
-        } else {
+        else
             send<q>(w, at);
-        }
     });
     if constexpr (CLUSTER > 1)
         barrier_wait_cluster(bar, 0);
@@ -1132,8 +1192,13 @@ DEVICE void merge(const carried &w, const place &at, float (&x)[SLICE_REGS], flo
         barrier_wait(bar, 0);
     weigh_parts(w, at, from, m, l, weight);
 #pragma unroll
+    for (int r = 0; r < 2; r++)
+#pragma unroll
+        for (int q = 0; q < PARTS; q++)
+            weight[q][r] *= inverse(l[r]);
+#pragma unroll
     for (int e = 0; e < SLICE_REGS; e++)
-        x[e] *= weight[PARTS - 1][e / 2 % 2];
+        x[e] = w.o[part * SLICE_REGS + e] * weight[PARTS - 1][e / 2 % 2];
 #pragma unroll
     for (int e = 0; e < SLICE_REGS; e += 4)
 #pragma unroll
@@ -1144,78 +1209,129 @@ DEVICE void merge(const carried &w, const place &at, float (&x)[SLICE_REGS], flo
         }
 }
 
-// Normalises, lays the rows over Q (which every part of the block has read) and writes chunks of 16 bytes.
-DEVICE void write_rows(const float (&x)[SLICE_REGS], const float (&l)[2], const place &at, unsigned char *memory,
-                       u16 *o)
+// Lays the rows over Q (which every part of the block has read) and writes chunks of 16 bytes.
+DEVICE void write_rows(const float (&x)[SLICE_REGS], const place &at)
 {
-    constexpr int chunks = SLICE / 8, factor = chunks & -chunks, span = factor < 8 ? factor : 8;
-    const int g = at.lane / 4, t = at.lane % 4;
-    unsigned char *rows = memory + at.warp * 16 * SLICE * 2;
-    const auto swizzle = [](int row) { return (row & 7) / (8 / span); };
+    constexpr u32 chunks = SLICE / 8, factor = chunks & -chunks, span = factor < 8 ? factor : 8;
+    const u32 lane = (u32)at.lane, rows = at.q_rows + at.part % WG_KV * (64 * SLICE * 2) + at.warp * 16 * SLICE * 2;
+    const auto place_of = [&](u32 row, u32 c) { return rows + (row * chunks + (c ^ (row & 7) / (8 / span))) * 16; };
 #pragma unroll
-    for (int r = 0; r < 2; r++) {
-        const float inverse = l[r] > 0 ? reciprocal(l[r]) : 0.0f;
-        const int row = g + 8 * r;
-#pragma unroll
-        for (int c = 0; c < chunks; c++)
-            *(u32 *)(rows + (row * chunks + (c ^ swizzle(row))) * 16 + t * 4) =
-                pack(x[4 * c + 2 * r] * inverse, x[4 * c + 2 * r + 1] * inverse);
-    }
+    for (u32 c = 0; c < chunks; c += 2) // rows 0 to 7 and 8 to 15 of two chunks
+        store_matrices(place_of(lane % 16, c + lane / 16), pack(x[4 * c], x[4 * c + 1]), pack(x[4 * c + 2], x[4 * c + 3]),
+                       pack(x[4 * c + 4], x[4 * c + 5]), pack(x[4 * c + 6], x[4 * c + 7]));
     __syncwarp();
+    uint4 y[chunks / 2];
 #pragma unroll
-    for (int i = at.lane; i < 16 * chunks; i += 32) {
-        const int row = i / chunks, c = i % chunks, query = at.query + at.warp * 16 + row;
-        if (query < SEQ_Q)
-            *(uint4 *)(o + query * HEAD_DIM + at.part * SLICE + c * 8) =
-                *(const uint4 *)(rows + (row * chunks + (c ^ swizzle(row))) * 16);
+    for (u32 i = 0; i < chunks / 2; i++)
+        y[i] = load_chunk(place_of((32 * i + lane) / chunks, (32 * i + lane) % chunks));
+#pragma unroll
+    for (u32 i = 0; i < chunks / 2; i++) {
+        const u32 row = (32 * i + lane) / chunks, c = (32 * i + lane) % chunks;
+        if (SEQ_Q % 64 == 0 || at.query + at.warp * 16 + (int)row < SEQ_Q) *(uint4 *)(at.o + row * HEAD_DIM + c * 8) = y[i];
     }
 }
 
-DEVICE void finish(carried &w, const place &at, unsigned char *memory, u16 *o, float *lse)
+DEVICE void write_sums(const place &at, const float (&m)[2], const float (&l)[2], float *lse)
 {
-    float x[SLICE_REGS], m[2], l[2];
-    if constexpr (PARTS > 1) {
-        merge(w, at, x, m, l);
-    } else {
-#pragma unroll
-        for (int e = 0; e < SLICE_REGS; e++)
-            x[e] = w.o[e];
-        m[0] = w.m[0], m[1] = w.m[1], l[0] = w.l[0], l[1] = w.l[1];
-        named_sync<128>(8 + at.group_q); // the group's Q has been read
-    }
     if (WRITE_LSE && at.part == 0 && at.lane % 4 == 0)
 #pragma unroll
         for (int r = 0; r < 2; r++) {
             const int query = at.query + at.warp * 16 + at.lane / 4 + 8 * r;
             if (query < SEQ_Q) lse[query] = natural_log_sum(m[r], l[r]);
         }
-    write_rows(x, l, at, memory + at.group_q * Q_ROWS + at.part % WG_KV * (64 * SLICE * 2), o);
 }
 
-// A warp group's barriers and copies, by one thread of a warp each. What a thread initialised itself it may use at once.
+// The same of rows that one part has summed up, normalised on the way. Longer, and the better one there: written like the above, the walk before it came
+// out 2% slower at all shapes that fill the device.
+DEVICE void write_own_rows(const carried &w, const place &at, unsigned char *memory)
+{
+    constexpr int chunks = HEAD_DIM / 8;
+    const int g = at.lane / 4, t = at.lane % 4;
+    unsigned char *rows = memory + at.group_q * Q_ROWS + at.warp * 16 * HEAD_DIM * 2;
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        const float scale = inverse(w.l[r]);
+        const int row = g + 8 * r;
+#pragma unroll
+        for (int c = 0; c < chunks; c++)
+            *(u32 *)(rows + (row * chunks + (c ^ (row & 7))) * 16 + t * 4) =
+                pack(w.o[4 * c + 2 * r] * scale, w.o[4 * c + 2 * r + 1] * scale);
+    }
+    __syncwarp();
+#pragma unroll
+    for (int i = at.lane; i < 16 * chunks; i += 32) {
+        const int row = i / chunks, c = i % chunks;
+        if (at.query + at.warp * 16 + row < SEQ_Q)
+            *(uint4 *)(at.o + row * HEAD_DIM + c * 8) = *(const uint4 *)(rows + (row * chunks + (c ^ (row & 7))) * 16);
+    }
+}
+
+DEVICE void finish(const carried &w, const place &at, unsigned char *memory, float *lse)
+{
+    if constexpr (PARTS > 1) {
+        float x[SLICE_REGS], m[2], l[2];
+        repeat<PARTS>([&](auto at_p) {
+            if (at.part == at_p.value) merge<at_p.value>(w, at, x, m, l);
+        });
+        write_sums(at, m, l, lse);
+        write_rows(x, at);
+    } else {
+        named_sync<128>(8 + at.group_q); // the group's Q has been read
+        write_sums(at, w.m, w.l, lse);
+        write_own_rows(w, at, memory);
+    }
+}
+
+// 64 rows of Q by cp.async, as the copy engine would lay them; by all warp groups that work on these rows. From threadIdx: the number of the
+// warp takes time to be known.
+DEVICE void copy_q(const place &at, const u16 *q)
+{
+    constexpr u32 chunks = HEAD_DIM / 8; // of a row
+    const u32 thread = threadIdx.x / (128 * WG_Q) * 128 + threadIdx.x % 128;
+#pragma unroll
+    for (u32 j = 0; j < 64 * chunks / (128 * WG_KV); j++) {
+        const u32 i = j * 128 * WG_KV + thread, row = i / chunks, c = i % chunks;
+        const bool inside = SEQ_Q % 64 == 0 || at.query + (int)row < SEQ_Q;
+        copy_chunk(at.q_rows + c / 8 * Q_BOX + row * 128 + (c % 8 ^ row % 8) * 16,
+                   q + (inside ? row * HEAD_DIM + c * 8 : 0), inside);
+    }
+}
+
+// The part's barriers but that of the first K.
+DEVICE void barrier_init_rest(const stream &x)
+{
+#pragma unroll
+    for (int i = 1; i < KV_BARRIERS; i++)
+        barrier_init(x.full + 8 * i, i < 2 * SLOTS ? 1 : 4 * WG_Q);
+    barrier_init_done();
+}
+
+// A warp group's barriers and first copies, by one thread of a warp each. What a thread initialised itself it may use at once.
 DEVICE void begin(const stream &x, const place &at, const tensor_map *q_map, u32 bars, int head)
 {
     const u32 q_bar = bars + 8 * at.group_q;
     if (at.warp == 0 && at.group < WG_Q && elect()) {
-        barrier_init(q_bar, 1);
+        barrier_init(q_bar, Q_REGS ? 128 * WG_KV : 1);
         barrier_init_done();
-        barrier_expect(q_bar, Q_ROWS);
+        if constexpr (!Q_REGS) {
+            barrier_expect(q_bar, Q_ROWS);
 #pragma unroll
-        for (int b = 0; b < BOXES; b++)
-            copy_box(at.q_rows + b * Q_BOX, q_map, q_bar, b * 64, at.query, head);
+            for (int b = 0; b < BOXES; b++)
+                copy_box(at.q_rows + b * Q_BOX, q_map, q_bar, b * 64, at.query, head);
+        }
     }
     if (at.warp == 1 && at.group_q == 0 && elect()) {
         barrier_init(x.full, 1); // the first K is on its way before anything else is prepared
         barrier_init_done();
         if (!PRODUCER && x.n > 0) copy_tile(x, false, 0, 0);
-#pragma unroll
-        for (int i = 1; i < KV_BARRIERS; i++)
-            barrier_init(x.full + 8 * i, i < 2 * SLOTS ? 1 : 4 * WG_Q);
-        barrier_init_done();
-        if (!PRODUCER) copy_first(x);
+        if constexpr (OVERLAP < 3) {
+            barrier_init_rest(x);
+            if (!PRODUCER) copy_first(x);
+        }
     }
-    if (PARTS > 1 && at.warp == 2 && elect()) {
-        barrier_init(at.arrived + 8 * at.group, 4 * PARTS);
+    if ((PARTS > 1 || OVERLAP == 3) && at.warp == 2 && elect()) {
+        if constexpr (OVERLAP == 3) barrier_init_rest(x);
+        if (PARTS > 1) barrier_init(at.arrived + 8 * at.group, 4 * PARTS);
         barrier_init_done();
     }
 }
@@ -1249,12 +1365,13 @@ DEVICE stream stream_of(const tensor_map *k_map, const tensor_map *v_map, u32 ba
 
 extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
     attention_forward(const __grid_constant__ tensor_map q_map, const __grid_constant__ tensor_map k_map,
-                      const __grid_constant__ tensor_map v_map, u16 *__restrict__ o_all, float *__restrict__ lse_all)
+                      const __grid_constant__ tensor_map v_map, u16 *__restrict__ o_all, float *__restrict__ lse_all,
+                      const u16 *__restrict__ q_all)
 {
     extern __shared__ __align__(1024) unsigned char shared[];
     constexpr int tiles_m = (SEQ_Q + 64 * WG_Q - 1) / (64 * WG_Q);
     const int rank = CLUSTER > 1 ? (int)cluster_rank() : 0;
-    const int warp = __shfl_sync(0xffffffffu, (int)threadIdx.x / 32, 0), group = warp / 4, g = group / WG_Q;
+    const int warp = __shfl_sync(0xffffffffu, (int)(threadIdx.x / 32u), 0), group = warp / 4, g = group / WG_Q;
     const int block_tile = (int)(GRID_ORDER ? blockIdx.y : blockIdx.x / CLUSTER);
     const int tile = CAUSAL ? tiles_m - 1 - block_tile : block_tile; // causal: the tiles with the most keys start first
     const int head = (int)(GRID_ORDER ? blockIdx.x / CLUSTER : blockIdx.y);
@@ -1265,18 +1382,24 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
 
     const stream x = stream_of(&k_map, &v_map, base, head, rank, g < WG_KV ? g : 0, tiles);
     place at;
-    at.lane = (int)threadIdx.x % 32, at.warp = warp % 4, at.group_q = group % WG_Q;
+    at.lane = (int)(threadIdx.x % 32u), at.warp = warp % 4, at.group_q = group % WG_Q;
     at.group = group, at.query = group_query(tile, at.group_q), at.part = x.part, at.n = x.n;
     at.leader = threadIdx.x % (128 * WG_Q) == 0;
     at.q_rows = base + at.group_q * Q_ROWS;
     at.received = base + RECEIVED_AT;
     at.arrived = bars + 8 * (Q_BARRIERS + WG_KV * KV_BARRIERS);
+    at.o = o_all + ((long long)head * SEQ_Q + at.query + at.warp * 16) * HEAD_DIM + at.part * SLICE;
     at.k = x.kv, at.v = at.k + SLOTS * TILE;
     at.k_full = x.full, at.v_full = x.full + 8 * SLOTS;
     at.k_empty = x.full + 16 * SLOTS, at.v_empty = x.full + 24 * SLOTS;
 
+    if constexpr (Q_REGS)
+        if (group < GROUPS) copy_q(at, q_all + ((long long)head * SEQ_Q + at.query) * HEAD_DIM);
     if (group < GROUPS) begin(x, at, &q_map, bars, head);
     __syncthreads();
+    if constexpr (Q_REGS)
+        if (group < GROUPS) barrier_arrive_behind_chunks(bars + 8 * at.group_q);
+    if constexpr (OVERLAP == 3) copy_in_turns<0, 4>(x, at.warp);
     if constexpr (CLUSTER > 1) cluster_arrive();
     if constexpr (PRODUCER) {
         if (group == GROUPS) {
@@ -1297,11 +1420,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
         take_registers<GROUPS <= 2 ? 240 : GROUPS == 3 ? 160 : 112>();
     }
     carried w;
+    if constexpr (OVERLAP == 3) hold(at.o);
     if (PING_PONG && at.group == 1) named_arrive<256>(1);
     barrier_wait(bars + 8 * at.group_q, 0);
     start(w, at);
     if constexpr (OVERLAP == 3) {
-        if (!walk_lazy(w, at)) {
+        if (!walk_lazy(w, x, at)) {
             w.m[0] = w.m[1] = NEG_INF, w.l[0] = w.l[1] = 0;
             walk_plain(w, x, at);
         }
@@ -1312,5 +1436,5 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
     else
         walk_plain(w, x, at);
     if constexpr (CLUSTER > 1) cluster_wait(); // the others have started, with their barriers in place
-    finish(w, at, shared, o_all + (long long)head * SEQ_Q * HEAD_DIM, lse_all + (long long)head * SEQ_Q);
+    finish(w, at, shared, lse_all + (long long)head * SEQ_Q);
 }

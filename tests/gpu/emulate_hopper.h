@@ -1,8 +1,8 @@
-/* emulate_hopper.h - what Hopper adds, for kernels under emulate_cuda.h: mbarriers, boxes by tensor map, wgmma, clusters with
+/* emulate_hopper.h - what Hopper adds, for kernels under emulate_cuda.h: mbarriers, boxes by tensor map, chunks by thread, wgmma, clusters with
  * distributed shared memory, register pools. Included after emulate_numbers.h.
  *
  * What is asynchronous happens when emulate_when says: at the earliest moment allowed, at the latest (a product at the wait that
- * retires it, a box once all threads of the cluster sleep), or at random ones between. A box poisons its target when it is asked
+ * retires it, a copy once all threads of the cluster sleep), or at random ones between. A copy poisons its target when it is asked
  * for; in late runs, so are accumulators in flight. So what is read, or written over, too early gives wrong numbers in one of them.
  * Warps of a group are not held together: only barriers that the kernel has order them.
  *
@@ -165,6 +165,75 @@ static bool emulate_box_any()
     emulate_box_land(emulate_boxes[i]);
     emulate_boxes.erase(emulate_boxes.begin() + (long)i);
     return true;
+}
+
+/* --- chunks -------------------------------------------------------------------------------------------------------------- */
+
+/* A copy of 16 bytes by one thread, or its arrival at a barrier once its copies before are there (from NULL, to the barrier). */
+struct emulate_chunk {
+    emulate_block *block;
+    const void *thread;
+    u32 to;
+    const u16 *from;
+    bool inside;
+};
+
+static std::deque<emulate_chunk> emulate_chunks; /* in flight */
+
+static void emulate_chunk_land(const emulate_chunk &c)
+{
+    if (c.from != NULL) {
+        unsigned char *to = emulate_at(*c.block, c.to, 16, 16);
+        if (c.inside)
+            memcpy(to, c.from, 16);
+        else
+            memset(to, 0, 16);
+        return;
+    }
+    emulate_mbarrier &b = emulate_mbarrier_at(*c.block, c.to);
+    if (b.pending == 0) emulate_fail("more arrivals at a barrier than it expects");
+    b.pending--;
+    emulate_mbarrier_advance(b);
+}
+
+/* One in flight, any whose thread has none before it when it is an arrival. */
+static bool emulate_chunk_any()
+{
+    if (emulate_chunks.empty()) return false;
+    size_t i = emulate_random() % emulate_chunks.size();
+    if (emulate_chunks[i].from == NULL)
+        for (size_t before = 0; before < i; before++)
+            if (emulate_chunks[before].thread == emulate_chunks[i].thread) i = before;
+    emulate_chunk_land(emulate_chunks[i]);
+    emulate_chunks.erase(emulate_chunks.begin() + (long)i);
+    return true;
+}
+
+static void emulate_chunk_new(const emulate_chunk &c)
+{
+    emulate_chunks.push_back(c);
+    if (emulate_at_once())
+        while (emulate_chunk_any())
+            ;
+}
+
+static void emulate_chunk_start(u32 to, const u16 *from, bool inside)
+{
+    memset(emulate_at(to, 16, 16), 0xff, 16);
+    emulate_chunk_new({emulate_now->block, emulate_now, to, from, inside});
+}
+
+static void emulate_chunks_then_arrive(u32 barrier)
+{
+    emulate_mbarrier_at(*emulate_now->block, barrier);
+    emulate_chunk_new({emulate_now->block, emulate_now, barrier, NULL, false});
+}
+
+/* Something that is copied arrives. */
+static bool emulate_copy_any()
+{
+    const bool chunk = emulate_random() % 2 == 0;
+    return chunk ? emulate_chunk_any() || emulate_box_any() : emulate_box_any() || emulate_chunk_any();
 }
 
 /* --- products ------------------------------------------------------------------------------------------------------------ */
@@ -382,6 +451,8 @@ static void emulate_hopper_block_end(emulate_block &block)
     const emulate_tensor_core *own = &emulate_tensor_cores[block.rank * block.warps.size()];
     for (const emulate_box &b : emulate_boxes)
         if (b.block == &block) emulate_fail("a block ends with a box in flight");
+    for (const emulate_chunk &c : emulate_chunks)
+        if (c.block == &block) emulate_fail("a block ends with a chunk in flight");
     for (size_t w = 0; w < block.warps.size(); w++) {
         if (!own[w].pending.empty()) emulate_fail("a block ends with a product in flight");
         if (own[w].issued != own[w / 4 * 4].issued) emulate_fail("products differ between the warps of a group");
@@ -391,7 +462,7 @@ static void emulate_hopper_block_end(emulate_block &block)
 static void emulate_hopper()
 {
     emulate_on_start = emulate_hopper_start;
-    emulate_on_stall = emulate_box_any;
+    emulate_on_stall = emulate_copy_any;
     emulate_on_block_end = emulate_hopper_block_end;
 }
 

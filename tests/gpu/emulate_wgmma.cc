@@ -50,6 +50,11 @@ static void barrier_expect(u32 bar, int bytes)
     emulate_mbarrier_arrive(bar, 0);
 }
 
+[[maybe_unused]] static void barrier_arrive_behind_chunks(u32 bar)
+{
+    emulate_chunks_then_arrive(bar);
+}
+
 static void barrier_wait(u32 bar, u32 parity)
 {
     emulate_mbarrier_wait(bar, parity);
@@ -63,6 +68,11 @@ static void barrier_wait(u32 bar, u32 parity)
 static void copy_box(u32 to, const tensor_map *map, u32 bar, int x, int y, int z)
 {
     emulate_box_start(to, map, bar, x, y, z);
+}
+
+[[maybe_unused]] static void copy_chunk(u32 to, const u16 *from, bool inside)
+{
+    emulate_chunk_start(to, from, inside);
 }
 
 [[maybe_unused]] static u32 cluster_rank()
@@ -129,6 +139,13 @@ template <int n> static void store(u32 to, const float (&x)[n])
     return x;
 }
 
+[[maybe_unused]] static uint4 load_chunk(u32 from)
+{
+    uint4 x;
+    memcpy(&x, emulate_at(from, 16, 16), 16);
+    return x;
+}
+
 template <int threads> [[maybe_unused]] static void named_sync(int id)
 {
     emulate_barrier_wait(id, threads);
@@ -169,6 +186,18 @@ template <int registers> [[maybe_unused]] static void take_registers()
     __syncwarp();
 }
 
+// The other way round.
+[[maybe_unused]] static void store_matrices(u32 address, u32 a, u32 b, u32 c, u32 d)
+{
+    const u32 r[4] = {a, b, c, d};
+    emulate_warp &w = emulate_own_warp();
+    w.word[emulate_lane()] = address;
+    __syncwarp();
+    for (unsigned i = 0; i < 4; i++)
+        memcpy(emulate_at(w.word[8 * i + emulate_lane() / 4], 16, 16) + emulate_lane() % 4 * 4, &r[i], 4);
+    __syncwarp();
+}
+
 static void wgmma_fence()
 {
     emulate_products_fence();
@@ -184,7 +213,8 @@ template <int pending> static void wgmma_wait()
     emulate_products_wait(pending);
 }
 
-template <class T, int n> static void hold(T (&)[n]) {}
+template <class T> static void hold(T &) {}
+template <int first, int last, int n> [[maybe_unused]] static void hold_part(u32 (&)[n]) {}
 
 template <int n> struct wgmma_ss {
     static void run(float (&d)[n / 2], u64 a, u64 b, bool add) { emulate_product_issue(n, d, NULL, a, b, false, add); }
@@ -238,7 +268,7 @@ static tensor_map map_of(const u16 *data, int rows, int planes, int box_rows)
 static void kernel()
 {
     attention_forward(map_of(q, SEQ_Q, BATCH * HEADS, 64), map_of(k, SEQ_KV, BATCH * KV_HEADS, BLOCK_N),
-                      map_of(v, SEQ_KV, BATCH * KV_HEADS, BLOCK_N), o, lse);
+                      map_of(v, SEQ_KV, BATCH * KV_HEADS, BLOCK_N), o, lse, q);
 }
 
 int main(int argc, char **argv)
