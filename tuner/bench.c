@@ -54,6 +54,7 @@ struct bench_arm {
     struct launch geometry;
     bool k_given;
     int k;
+    double mhz;                       /* of the last batch, 0: not known */
     struct device_batch **batches;    /* by the set they start at; opened at their first use */
     struct device_buffer *outputs[2]; /* o and lse of all sets */
     size_t *offsets[2];
@@ -320,7 +321,7 @@ static enum device_class batch_time(struct bench_arm *a, double *elapsed_us, str
     enum device_class cls = DEVICE_OK;
     if (start >= b->nsets) start = 0;
     if (a->batches[start] == NULL) cls = start_open(a, start, e);
-    if (cls == DEVICE_OK) cls = b->drv->batch_run(b->d, a->batches[start], elapsed_us, e);
+    if (cls == DEVICE_OK) cls = b->drv->batch_run(b->d, a->batches[start], elapsed_us, &a->mhz, e);
     if (cls != DEVICE_OK) return cls;
     b->cursor = (start + a->k) % b->nsets;
     for (int i = 0; i < a->k && i < b->nsets; i++)
@@ -407,6 +408,11 @@ int bench_arm_k(const struct bench_arm *a)
     return a->k;
 }
 
+double bench_arm_mhz(const struct bench_arm *a)
+{
+    return a->mhz;
+}
+
 /* ---- samples ---- */
 
 enum device_class bench_sample(struct bench_arm *a, double *us, struct err *e)
@@ -486,16 +492,19 @@ enum device_class bench_quad(struct bench_arm *a, struct bench_arm *b, bool baab
         return DEVICE_LOST;
     }
     out->samples = calloc(4 * (size_t)m, sizeof *out->samples);
-    if (out->samples == NULL) {
+    out->mhz = calloc(4 * (size_t)m, sizeof *out->mhz);
+    if (out->samples == NULL || out->mhz == NULL) {
+        bench_quad_free(out);
         err_nomem(e);
         return DEVICE_LOST;
     }
     health_read(a->bench->health, &out->before);
     double dropped;
     enum device_class cls = bench_sample(outer, &dropped, e);
-    for (int letter = 0; letter < 4; letter++)
-        for (int i = 0; i < m && cls == DEVICE_OK; i++)
-            cls = bench_sample(order[letter], &out->samples[letter * m + i], e);
+    for (int i = 0; i < 4 * m && cls == DEVICE_OK; i++) {
+        cls = bench_sample(order[i / m], &out->samples[i], e);
+        out->mhz[i] = bench_arm_mhz(order[i / m]);
+    }
     if (cls != DEVICE_OK) {
         bench_quad_free(out);
         return cls;
@@ -516,5 +525,6 @@ void bench_quad_free(struct bench_quad *q)
 {
     if (q == NULL) return;
     free(q->samples);
-    q->samples = NULL;
+    free(q->mhz);
+    q->samples = q->mhz = NULL;
 }

@@ -46,6 +46,8 @@ int bench_arm_k(const struct bench_arm *a);
 /* One sample. A time that is not finite and positive, or a batch under min_batch_us with room to grow, doubles k (unless k was given) and
  * tries again, five times at most, then DEVICE_FATE. */
 enum device_class bench_sample(struct bench_arm *a, double *us, struct err *e);
+/* The clock of a's last sample in MHz, 0: not known. */
+double bench_arm_mhz(const struct bench_arm *a);
 /* Bitwise comparison with the expected output: *same. */
 enum device_class bench_verify(struct bench_arm *a, bool *same, struct err *e);
 /* Runs samples of a until 20 in a row stay within 1% of their median, or limit_s has passed; *steady says which. */
@@ -63,6 +65,7 @@ struct bench_quad {
     bool baab;       /* order of the letters: false ABBA, true BAAB */
     int m;           /* samples a letter */
     double *samples; /* 4 x m, in the order measured; owned */
+    double *mhz;     /* 4 x m, their clocks, 0: not known; owned */
     struct health_reading before, after;
 };
 /* Samples the arm that comes first once before the letters and drops it: the device has been idle while its health was read, and its

@@ -110,9 +110,10 @@ struct device_driver {
     /* Prepares k launches back to back, cycling over n argument sets (launches[0..n-1]); a graph on CUDA. */
     enum device_class (*batch_open)(struct device *d, const struct device_launch *launches, int n, int k,
                                     struct device_batch **out, struct err *e);
-    /* Runs it once; *elapsed_us is the device's own time for all k launches. Asynchronous errors are collected and
-     * classified before the time is believed. */
-    enum device_class (*batch_run)(struct device *d, struct device_batch *b, double *elapsed_us, struct err *e);
+    /* Runs it once; *elapsed_us is the device's own time for all k launches, *mhz the mean clock of its processors meanwhile (0: unknown;
+     * mhz may be NULL). Asynchronous errors are collected and classified before the time is believed. */
+    enum device_class (*batch_run)(struct device *d, struct device_batch *b, double *elapsed_us, double *mhz,
+                                   struct err *e);
     void (*batch_close)(struct device *d, struct device_batch *b);
 
     /* A kernel of fatune's own with a known answer: is the context still sane? */

@@ -7,7 +7,12 @@
  *
  * A batch is a graph: k kernel nodes in a chain, captured from the stream (which keeps cluster launches in one place).
  * In front of it runs a lead-in kernel that waits some tens of microseconds, so that the host has handed over the graph
- * before the first event is recorded; otherwise the first event's time would include the host's share of the launch. */
+ * before the first event is recorded; otherwise the first event's time would include the host's share of the launch.
+ *
+ * The clock of a batch: a kernel in front of the lead-in and one behind the last event read, on one multiprocessor, its cycle
+ * counter and the device's timer (as nvbench does); the cycles that passed by the time that passed. NVML is asked while nothing
+ * runs, and is too slow to see what the clock does under load. What stands between the events is not touched, and where the
+ * stamps do not work the clock is unknown. */
 #include "device_cuda.h"
 
 #ifdef HAVE_CUDA
@@ -66,6 +71,32 @@ static const char own_ptx[] = ".version 7.0\n"
                               "ret;\n"
                               "}\n";
 
+/* stamp: the block that runs on multiprocessor 0 writes its cycle counter and the time in ns, both in one store. A module of its own, since
+ * the device works without it. */
+static const char stamp_ptx[] = ".version 7.0\n"
+                                ".target sm_70\n"
+                                ".address_size 64\n"
+                                ".visible .entry fatune_stamp(.param .u64 stamp_out)\n"
+                                "{\n"
+                                ".reg .pred %p<2>;\n"
+                                ".reg .b32 %r<2>;\n"
+                                ".reg .b64 %a<4>;\n"
+                                "mov.u32 %r1, %smid;\n"
+                                "setp.ne.u32 %p1, %r1, 0;\n"
+                                "@%p1 bra DONE;\n"
+                                "ld.param.u64 %a1, [stamp_out];\n"
+                                "cvta.to.global.u64 %a1, %a1;\n"
+                                "mov.u64 %a2, %clock64;\n"
+                                "mov.u64 %a3, %globaltimer;\n"
+                                "st.global.v2.u64 [%a1], {%a2, %a3};\n"
+                                "DONE:\n"
+                                "ret;\n"
+                                "}\n";
+
+struct stamp {
+    uint64_t cycles, ns;
+};
+
 struct device {
     struct cuda_api api;
     CUdevice handle;
@@ -73,6 +104,13 @@ struct device {
     CUstream stream;
     CUmodule own;
     CUfunction canary, lead;
+    CUmodule stamping;
+    CUfunction stamp;      /* NULL: the clock is unknown */
+    CUdeviceptr stamp_at;  /* before and after */
+    struct stamp *stamps;  /* their host copy, page-locked */
+    uint64_t stamped_ns;   /* when the last one was put */
+    uint64_t tick_ns;      /* of the timer, or a multiple; 0: no reading yet */
+    unsigned stamp_blocks; /* enough for each multiprocessor to get one */
     CUdeviceptr canary_out;
     uint32_t *canary_words; /* host copy */
     uint32_t canary_seed;
@@ -203,12 +241,35 @@ static void cuda_close(struct device *d)
     if (!d) return;
     if (!d->dead) {
         if (d->canary_out) d->api.mem_free(d->canary_out);
+        if (d->stamp_at) d->api.mem_free(d->stamp_at);
+        if (d->stamps) d->api.host_free(d->stamps);
+        if (d->stamping) d->api.module_unload(d->stamping);
         if (d->own) d->api.module_unload(d->own);
         if (d->stream) d->api.stream_destroy(d->stream);
         if (d->context) d->api.primary_release(d->handle);
     }
     free(d->canary_words);
     free(d);
+}
+
+/* Without them there is no clock, and nothing else is missing. */
+static void open_stamps(struct device *d)
+{
+    int sms = 0;
+    void *p = NULL;
+    if (d->api.module_load(&d->stamping, stamp_ptx) != CUDA_SUCCESS) {
+        d->stamping = NULL;
+        return;
+    }
+    if (d->api.device_attribute(&sms, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, d->handle) != CUDA_SUCCESS || sms < 1)
+        return;
+    if (d->api.host_alloc(&p, 2 * sizeof *d->stamps, 0) != CUDA_SUCCESS) return;
+    d->stamps = p;
+    if (d->api.mem_alloc(&d->stamp_at, 2 * sizeof *d->stamps) != CUDA_SUCCESS ||
+        d->api.set_u32(d->stamp_at, 0, 2 * sizeof *d->stamps / 4, d->stream) != CUDA_SUCCESS)
+        return;
+    d->stamp_blocks = 2 * (unsigned)sms;
+    if (d->api.module_function(&d->stamp, d->stamping, "fatune_stamp") != CUDA_SUCCESS) d->stamp = NULL;
 }
 
 static enum device_class cuda_open(struct device **out, const struct target *t, struct err *e)
@@ -230,6 +291,7 @@ static enum device_class cuda_open(struct device **out, const struct target *t, 
     DO(d->api.module_function(&d->canary, d->own, "fatune_canary"), "loading fatune's own kernels");
     DO(d->api.module_function(&d->lead, d->own, "fatune_lead"), "loading fatune's own kernels");
     DO(d->api.mem_alloc(&d->canary_out, CANARY_WORDS * sizeof(uint32_t)), "device memory for the canary");
+    open_stamps(d);
     class = cuda_canary(d, e);
 out:
     if (class == DEVICE_OK) {
@@ -605,21 +667,70 @@ out:
     return class;
 }
 
-static enum device_class cuda_batch_run(struct device *d, struct device_batch *b, double *elapsed_us, struct err *e)
+/* Where a stamp cannot be launched the clock stays unknown from then on. */
+static enum device_class put_stamp(struct device *d, int which, struct err *e)
+{
+    CUdeviceptr to = d->stamp_at + (size_t)which * sizeof *d->stamps;
+    void *params[] = {&to};
+    struct err refused = {0};
+    enum device_class class;
+    if (!d->stamp) return DEVICE_OK;
+    class = launch_own(d, d->stamp, d->stamp_blocks, 1, params, "launching a clock stamp", &refused);
+    if (class == DEVICE_OK) return DEVICE_OK;
+    d->stamp = NULL;
+    if (class == DEVICE_FATE) return DEVICE_OK;
+    err_set(e, ERR_DEVICE, "%s", refused.text);
+    return class;
+}
+
+static uint64_t common_divisor(uint64_t a, uint64_t b)
+{
+    while (b != 0) {
+        const uint64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+/* Cycles by microseconds; 0 where a stamp was not put this time, or what they say cannot be. The timer moves in steps, 32 ns or 1 us and more:
+ * what divides all its readings so far is one of them or a few, and a batch of less than TICKS steps is too short to be told its clock. */
+static double stamped_mhz(struct device *d)
+{
+    enum { TICKS = 200 };
+    const struct stamp *s = d->stamps;
+    const uint64_t last_ns = d->stamped_ns;
+    if (!d->stamp) return 0;
+    d->stamped_ns = s[1].ns;
+    d->tick_ns = common_divisor(common_divisor(d->tick_ns, s[0].ns), s[1].ns);
+    if (s[0].ns <= last_ns || s[1].ns <= s[0].ns || s[1].cycles <= s[0].cycles) return 0;
+    if (s[1].ns - s[0].ns < TICKS * d->tick_ns) return 0;
+    const double mhz = 1e3 * (double)(s[1].cycles - s[0].cycles) / (double)(s[1].ns - s[0].ns);
+    return mhz > 10 && mhz < 10000 ? mhz : 0;
+}
+
+static enum device_class cuda_batch_run(struct device *d, struct device_batch *b, double *elapsed_us, double *mhz,
+                                        struct err *e)
 {
     enum device_class class;
     float milliseconds = 0;
     void *params[] = {&b->lead_ns};
     *elapsed_us = 0;
+    if (mhz) *mhz = 0;
     if (!alive(d, e)) return DEVICE_STICKY;
-    class = launch_own(d, d->lead, 1, 1, params, "launching the lead-in", e);
+    class = put_stamp(d, 0, e);
+    if (class == DEVICE_OK) class = launch_own(d, d->lead, 1, 1, params, "launching the lead-in", e);
     if (class != DEVICE_OK) goto out;
     DO(d->api.event_record(b->start, d->stream), "starting the clock");
     DO(d->api.graph_launch(b->exec, d->stream), "launching a batch");
     DO(d->api.event_record(b->stop, d->stream), "stopping the clock");
+    class = put_stamp(d, 1, e);
+    if (class != DEVICE_OK) goto out;
+    if (d->stamp) DO(d->api.copy_out(d->stamps, d->stamp_at, 2 * sizeof *d->stamps, d->stream), "reading the clock");
     DO(d->api.stream_synchronize(d->stream), "running a batch");
     DO(d->api.event_elapsed(&milliseconds, b->start, b->stop), "reading the clock");
     *elapsed_us = 1e3 * (double)milliseconds;
+    if (mhz) *mhz = stamped_mhz(d);
 out:
     return class;
 }

@@ -597,11 +597,13 @@ static double event_span_us(struct device *d, cl_event first, cl_event last)
     return start != 0 && end > start ? (double)(end - start) * 1e-3 : -1;
 }
 
-static enum device_class opencl_batch_run(struct device *d, struct device_batch *b, double *elapsed_us, struct err *e)
+static enum device_class opencl_batch_run(struct device *d, struct device_batch *b, double *elapsed_us, double *mhz,
+                                          struct err *e)
 {
     cl_event first = NULL, last = NULL;
     enum device_class c = DEVICE_OK;
     const double t0 = now_us();
+    if (mhz) *mhz = 0;
     for (int i = 0; c == DEVICE_OK && i < b->k; i++) {
         cl_event *ev = i == b->k - 1 ? &last : i == 0 ? &first : NULL;
         c = enqueue(d, b->kernels[i % b->n], b->geometry[i % b->n], ev, e);

@@ -232,15 +232,35 @@ void health_from_json(struct health_reading *r, const json_t *j)
 #define PAUSE_LEAST_S 0.05
 #define PAUSE_MOST_S 0.5
 
-enum health_change health_changed(const struct health_reading *before, const struct health_reading *after)
+void health_letter_clocks(const double *sample_mhz, int m, double letter_mhz[4])
 {
-    const double mean_mhz = (before->sm_mhz + after->sm_mhz) / 2.0;
+    for (int letter = 0; letter < 4; letter++) {
+        double sum = 0;
+        int n = 0;
+        for (int i = 0; i < m; i++) {
+            if (!(sample_mhz[letter * m + i] > 0)) continue;
+            sum += sample_mhz[letter * m + i];
+            n++;
+        }
+        letter_mhz[letter] = n > 0 ? sum / n : 0;
+    }
+}
+
+static bool steps(double mhz, double other)
+{
+    return mhz > 0 && other > 0 && fabs(mhz - other) > CLOCK_STEP * (mhz + other) / 2;
+}
+
+enum health_change health_changed(const struct health_reading *before, const struct health_reading *after,
+                                  const double letter_mhz[4])
+{
+    const double none[4] = {0}, *l = letter_mhz != NULL ? letter_mhz : none;
+    const bool outer = l[0] > 0 && l[3] > 0, inner = l[1] > 0 && l[2] > 0;
     if (before->throttle >= 0 && after->throttle >= 0 &&
         ((before->throttle ^ after->throttle) & HEALTH_THROTTLE_BITS) != 0)
         return HEALTH_THROTTLE;
-    if (before->sm_mhz > 0 && after->sm_mhz > 0 && abs(before->sm_mhz - after->sm_mhz) > CLOCK_STEP * mean_mhz)
-        return HEALTH_CLOCK;
-    return HEALTH_STEADY;
+    if (steps(l[0], l[3]) || steps(l[1], l[2])) return HEALTH_CLOCK;
+    return !outer && !inner && steps(before->sm_mhz, after->sm_mhz) ? HEALTH_CLOCK : HEALTH_STEADY;
 }
 
 const char *health_change_name(enum health_change c)
@@ -249,9 +269,14 @@ const char *health_change_name(enum health_change c)
     return names[c];
 }
 
-double health_pause_s(enum health_change last, double pause_s)
+double health_pause_s(struct health_pause *p, enum health_change last, int quads)
 {
-    return last == HEALTH_STEADY ? 0 : fmin(fmax(PAUSE_LEAST_S, 2 * pause_s), PAUSE_MOST_S);
+    p->spoiled += last != HEALTH_STEADY;
+    if (last == HEALTH_STEADY || p->spoiled > HEALTH_RARE * quads)
+        p->s = 0;
+    else
+        p->s = fmin(fmax(PAUSE_LEAST_S, 2 * p->s), PAUSE_MOST_S);
+    return p->s;
 }
 
 /* ---- environment ---- */

@@ -36,16 +36,29 @@ struct health_reading {
     X(0x40, "hardware thermal slowdown")                                                                               \
     X(0x80, "power brake")
 
-/* What spoils a comparison of times measured between two readings. A reason that lasts is how the device works here (attention at full
- * tilt may sit at the power cap all the time); one that comes or goes is a change, and so is an SM clock that moves by more than 1%.
- * What is unknown has not changed. */
+/* The clocks of a quad's four letters: the mean over the m samples of each, of those whose clock is known (above 0); 0 where none is. */
+void health_letter_clocks(const double *sample_mhz, int m, double letter_mhz[4]);
+
+/* What spoils the comparison of a quad's times. A reason that lasts is how the device works here (attention at full tilt may sit at the
+ * power cap all the time); one that comes or goes is a change. So is an SM clock that differs by more than 1% between the two letters of
+ * an arm, the outer or the inner ones; what an arm does to the clock is its own doing, and stays. Where letter_mhz (may be NULL) knows
+ * neither pair, the clocks of the readings are compared. What is unknown has not changed. */
 enum health_change { HEALTH_STEADY, HEALTH_CLOCK, HEALTH_THROTTLE, HEALTH_NCHANGES };
-enum health_change health_changed(const struct health_reading *before, const struct health_reading *after);
+enum health_change health_changed(const struct health_reading *before, const struct health_reading *after,
+                                  const double letter_mhz[4]);
 const char *health_change_name(enum health_change c); /* steady, clock, throttle */
 
-/* How long to let a device settle when the last of something was spoiled (pause_s: what this gave before, 0 at first): 50 ms, twice as long each
- * time, at most 0.5 s; 0 when it was not. */
-double health_pause_s(enum health_change last, double pause_s);
+/* Changes in more than this share of a session's quads are no events: it is how the device works under this load (a clock at its power
+ * cap moves all the time). */
+#define HEALTH_RARE 0.20
+
+/* How long to let a device settle behind a quad. Zeroed at first. 50 ms behind one that was spoiled, twice as long behind the next in a
+ * row, at most 0.5 s; 0 otherwise, and once changes are not rare among the session's quads: a device that rests is another device. */
+struct health_pause {
+    double s;
+    int spoiled;
+};
+double health_pause_s(struct health_pause *p, enum health_change last, int quads);
 
 /* Never fails: a device without a monitor gives a health that reads unknown. note (may be NULL) says why. NULL only when
  * out of memory. */

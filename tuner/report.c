@@ -320,10 +320,12 @@ static void device_health(struct buf *out, const json_t *c)
     const json_t *h = json_object_get(c, "health"), *lost = json_object_get(h, "spoiled");
     const json_t *strangers = json_object_get(h, "strangers");
 
-    if (!json_object_get(h, "clock_mhz") && !json_object_get(h, "held_down")) {
+    if (!json_object_get(h, "clock_mhz") && !json_object_get(h, "idle_mhz") && !json_object_get(h, "held_down")) {
         buf_puts(out, "\n  device     no monitor: clock, temperature, power and other processes are not known\n");
     } else {
-        span(out, h, "clock_mhz", "\n  device     SM clock ", " MHz");
+        buf_puts(out, "\n  device     SM clock");
+        span(out, h, "clock_mhz", " ", " MHz");
+        span(out, h, "idle_mhz", json_object_get(h, "clock_mhz") ? ", idle " : " (idle, between quads) ", " MHz");
         span(out, h, "temperature_c", ", ", " C");
         span(out, h, "power_w", ", ", " W");
         held_down(out, h);
@@ -336,6 +338,11 @@ static void device_health(struct buf *out, const json_t *c)
         if (number(lost, spoiled[i].member) > 0)
             buf_printf(out, "             %.0f quads do not count: %s\n", number(lost, spoiled[i].member),
                        spoiled[i].words);
+    if (number(h, "moving") > 0)
+        buf_printf(out,
+                   "             in %.0f quads the SM clock moved by more than 1%%; it does so all the time under this "
+                   "load, so they count\n",
+                   number(h, "moving"));
     if (number(h, "unsteady") > 0)
         buf_printf(out, "             in %.0f of %.0f sessions an arm was not steady when its warm-up ended\n",
                    number(h, "unsteady"), number(c, "sessions"));

@@ -432,20 +432,29 @@ static void do_evaluate(struct serve *s, const json_t *r)
 
 /* ---- session ---- */
 
+static json_t *reals(const double *x, int n)
+{
+    json_t *list = json_array();
+
+    for (int i = 0; i < n; i++)
+        json_array_append_new(list, json_real(x[i]));
+    return list;
+}
+
 static enum device_class send_quad(struct bench_arm *a, struct bench_arm *b, bool baab, int m, int number,
                                    enum health_change *change, struct err *e)
 {
     struct bench_quad q = {0};
-    json_t *j, *samples;
+    double letter_mhz[4];
+    json_t *j;
     enum device_class c = bench_quad(a, b, baab, m, &q, e);
 
     if (c == DEVICE_OK) {
-        samples = json_array();
-        *change = health_changed(&q.before, &q.after);
-        for (int i = 0; i < 4 * m; i++)
-            json_array_append_new(samples, json_real(q.samples[i]));
-        j = json_pack("{s:i,s:b,s:i,s:o,s:o,s:o}", "quad", number, "baab", (int)q.baab, "m", q.m, "samples", samples,
-                      "before", health_to_json(&q.before), "after", health_to_json(&q.after));
+        health_letter_clocks(q.mhz, m, letter_mhz);
+        *change = health_changed(&q.before, &q.after, letter_mhz);
+        j = json_pack("{s:i,s:b,s:i,s:o,s:o,s:o,s:o}", "quad", number, "baab", (int)q.baab, "m", q.m, "samples",
+                      reals(q.samples, 4 * m), "mhz", reals(q.mhz, 4 * m), "before", health_to_json(&q.before), "after",
+                      health_to_json(&q.after));
         if (wire_send(WIRE_FD, j, NULL) != 0) _exit(0);
         json_decref(j);
     }
@@ -460,7 +469,7 @@ static enum device_class send_quads(struct bench_arm *a, struct bench_arm *b, in
     int *baab = calloc((size_t)quads + 1, sizeof *baab);
     enum health_change change = HEALTH_STEADY;
     enum device_class c = DEVICE_OK;
-    double pause_s = 0;
+    struct health_pause pause = {0};
 
     if (!baab) {
         err_nomem(e);
@@ -468,9 +477,8 @@ static enum device_class send_quads(struct bench_arm *a, struct bench_arm *b, in
     }
     bench_quad_orders(baab, quads, rng);
     for (int i = -1; i < quads && c == DEVICE_OK; i++) {
-        if (pause_s > 0) usleep((useconds_t)(1e6 * pause_s));
         c = send_quad(a, b, i >= 0 && baab[i] == 1, m, i, &change, e);
-        pause_s = health_pause_s(change, pause_s);
+        if (i >= 0) usleep((useconds_t)(1e6 * health_pause_s(&pause, change, quads)));
     }
     free(baab);
     return c;
@@ -669,7 +677,7 @@ static void do_met(struct serve *s, const json_t *r, const char *op)
 {
     struct bench_arm *arm = s->met->arm;
     int m = (int)json_integer_value(json_object_get(r, "m"));
-    json_t *reply = json_object(), *samples;
+    json_t *reply = json_object(), *samples, *clocks;
     struct health_reading reading;
     struct err e = {0};
     enum device_class c = DEVICE_OK;
@@ -687,9 +695,12 @@ static void do_met(struct serve *s, const json_t *r, const char *op)
         json_object_set_new(reply, "health", health_to_json(&reading));
     } else {
         json_object_set_new(reply, "samples", samples = json_array());
+        json_object_set_new(reply, "mhz", clocks = json_array());
         for (int i = 0; i < m && c == DEVICE_OK; i++) {
             c = bench_sample(arm, &us, &e);
-            if (c == DEVICE_OK) json_array_append_new(samples, json_real(us));
+            if (c != DEVICE_OK) break;
+            json_array_append_new(samples, json_real(us));
+            json_array_append_new(clocks, json_real(bench_arm_mhz(arm)));
         }
     }
     if (c != DEVICE_OK)

@@ -122,7 +122,7 @@ int store_trial_begin(struct store *s, int64_t run, const char *kind, int64_t a,
 int store_trial_find(struct store *s, int64_t run, const char *kind, int64_t a, int64_t b, int64_t *id,
                      json_t **settings, struct trial *kept, bool *found, struct err *e);
 /* One session: its quads with raw samples (4 x m each, in the order measured) and health, one transaction. Members of health
- * that are read back into the trial: "invalid" (why), "boxed" (true). */
+ * that are read back into the trial: of the session "invalid" (why), "boxed" (true); of a quad "letter_mhz" (four numbers). */
 struct store_quad {
     struct trial_quad quad;
     const double *samples;

@@ -70,7 +70,10 @@ static int read_quads(struct store *s, int64_t session, struct trial_session *t,
     double *samples = NULL;
     int rc, n;
     TRY(store_query(s, &st, what, e,
-                    "SELECT id, baab, discarded, letter0, letter1, letter2, letter3, sm_mhz FROM quad WHERE session = ?"
+                    "SELECT id, baab, discarded, letter0, letter1, letter2, letter3, sm_mhz, json_extract(health, "
+                    "'$.letter_mhz[0]'),"
+                    " json_extract(health, '$.letter_mhz[1]'), json_extract(health, '$.letter_mhz[2]'),"
+                    " json_extract(health, '$.letter_mhz[3]') FROM quad WHERE session = ?"
                     " ORDER BY number",
                     "i", session));
     while ((rc = store_step(s, st, what, e)) == 1) {
@@ -79,6 +82,8 @@ static int read_quads(struct store *s, int64_t session, struct trial_session *t,
             q.letter[i] =
                 sqlite3_column_type(st, 3 + i) == SQLITE_NULL ? (double)NAN : sqlite3_column_double(st, 3 + i);
         q.sm_mhz = sqlite3_column_double(st, 7);
+        for (int i = 0; i < 4; i++)
+            q.letter_mhz[i] = sqlite3_column_double(st, 8 + i); /* NULL is 0: not known */
         TRY(store_series_get(s, 0, sqlite3_column_int64(st, 0), &samples, &n, what, e));
         free(samples);
         if (n / 4 > *m) *m = n / 4;

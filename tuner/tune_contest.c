@@ -145,16 +145,19 @@ static bool warm_up(const struct contest *x, double limit_s, bool *steady)
 
 /* ---- a session ---- */
 
-static int device_letter(struct tune *t, int m, double *samples, bool *ok, char why[256], struct err *e)
+static int device_letter(struct tune *t, int m, double *samples, double *clocks, bool *ok, char why[256], struct err *e)
 {
     json_t *reply;
-    const json_t *list;
+    const json_t *list, *mhz;
 
     if (device_ask(t, json_pack("{s:s,s:i}", "op", "letter", "m", m), &reply, why, e) != 0) return -1;
     list = json_object_get(reply, "samples");
     *ok = reply && (int)json_array_size(list) == m;
-    for (int i = 0; i < m && *ok; i++)
+    mhz = json_object_get(reply, "mhz");
+    for (int i = 0; i < m && *ok; i++) {
         samples[i] = json_number_value(json_array_get(list, (size_t)i));
+        clocks[i] = json_number_value(json_array_get(mhz, (size_t)i));
+    }
     json_decref(reply);
     return 0;
 }
@@ -169,37 +172,45 @@ static int health(struct tune *t, json_t **out, char why[256], struct err *e)
     return 0;
 }
 
+static void settle(struct tune *t, double s)
+{
+    const double until = worker_now() + s;
+
+    while (worker_now() < until && !worker_interrupted(t->loop))
+        worker_pump(t->loop, until - worker_now());
+}
+
 /* One quad; kept unless it is the first, which settles caches and clocks. */
 static int quad(const struct contest *x, struct tune_session *s, bool baab, bool keep, bool *ok, char why[256],
                 struct err *e)
 {
     const int outer = baab ? 1 : 0, order[4] = {outer, !outer, !outer, outer};
     double *samples = malloc((size_t)(4 * s->m) * sizeof *samples);
+    double *clocks = calloc((size_t)(4 * s->m), sizeof *clocks); /* a contestant's are not known */
     json_t *before = NULL, *after = NULL;
-    int rc;
+    int rc = samples && clocks ? 0 : err_nomem(e);
 
-    if (!samples) return err_nomem(e);
-    if (s->pause_s > 0) worker_pump(x->t->loop, s->pause_s);
-    rc = health(x->t, &before, why, e);
+    if (rc == 0) rc = health(x->t, &before, why, e);
     *ok = rc == 0 && before;
     for (int letter = 0; letter < 4 && *ok; letter++) {
-        double *at = samples + letter * s->m;
+        int at = letter * s->m;
         if (order[letter] != x->side) {
-            rc = device_letter(x->t, s->m, at, ok, why, e);
+            rc = device_letter(x->t, s->m, samples + at, clocks + at, ok, why, e);
             if (rc != 0) *ok = false;
             continue;
         }
         for (int i = 0; i < s->m && *ok; i++)
-            *ok = contestant_sample(x->c, x->k, &at[i]);
+            *ok = contestant_sample(x->c, x->k, &samples[at + i]);
     }
     if (*ok) {
         rc = health(x->t, &after, why, e);
         *ok = rc == 0 && after;
     }
     if (*ok && keep)
-        s->pause_s = health_pause_s(tune_quad_take(s, baab, samples, before, after), s->pause_s);
+        settle(x->t, health_pause_s(&s->pause, tune_quad_take(s, baab, samples, clocks, before, after), s->max));
     else
         free(samples);
+    free(clocks);
     json_decref(before);
     json_decref(after);
     return rc;

@@ -1,4 +1,5 @@
-/* A trial's health in a few numbers: ranges over the readings before and after each quad, counts of what was spoiled. What no reading knows is
+/* A trial's health in a few numbers: ranges over the letters' clocks and over the readings before and after each quad, counts of what was
+ * spoiled. What no reading knows is
  * absent. Why a quad was discarded follows from its readings. */
 #include <math.h>
 #include <stdlib.h>
@@ -24,9 +25,9 @@ struct series {
 };
 
 struct health_sum {
-    struct series clock_mhz, temperature_c, power_w;
+    struct series letter_mhz, idle_mhz, temperature_c, power_w;
     int readings, known[REASONS], monitored, strangers, processes_seen;
-    int spoiled[HEALTH_NCHANGES], other, unsteady;
+    int spoiled[HEALTH_NCHANGES], other, unsteady, moving;
     bool nomem;
 };
 
@@ -47,7 +48,7 @@ static void add(struct health_sum *h, struct series *s, double x)
 static void add_reading(struct health_sum *h, const struct health_reading *r)
 {
     h->readings++;
-    add(h, &h->clock_mhz, r->sm_mhz);
+    add(h, &h->idle_mhz, r->sm_mhz);
     add(h, &h->temperature_c, r->temperature_c);
     add(h, &h->power_w, r->power_mw / 1e3);
     if (r->throttle >= 0) h->monitored++;
@@ -62,9 +63,11 @@ static int take(void *ctx, int session, int quad, bool discarded, const json_t *
     struct health_sum *h = ctx;
     const json_t *steady = json_object_get(j, "steady");
     struct health_reading before, after;
+    double letters[4];
 
     (void)session;
     if (quad < 0) {
+        h->moving += (int)json_integer_value(json_object_get(j, "clock_moves"));
         h->unsteady += json_is_false(json_array_get(steady, 0)) || json_is_false(json_array_get(steady, 1));
         return 0;
     }
@@ -72,8 +75,12 @@ static int take(void *ctx, int session, int quad, bool discarded, const json_t *
     health_from_json(&after, json_object_get(j, "after"));
     add_reading(h, &before);
     add_reading(h, &after);
+    for (size_t i = 0; i < 4; i++) {
+        letters[i] = json_number_value(json_array_get(json_object_get(j, "letter_mhz"), i));
+        if (letters[i] > 0) add(h, &h->letter_mhz, letters[i]);
+    }
     if (discarded) {
-        enum health_change change = health_changed(&before, &after);
+        enum health_change change = health_changed(&before, &after, letters);
         if (change == HEALTH_STEADY)
             h->other++;
         else
@@ -103,10 +110,11 @@ static void put(json_t *to, const char *name, json_t *value)
 
 static json_t *summary(struct health_sum *h)
 {
-    json_t *out = json_pack("{s:i,s:i}", "readings", h->readings, "unsteady", h->unsteady), *held = json_object(),
-           *spoiled = json_object();
+    json_t *out = json_pack("{s:i,s:i,s:i}", "readings", h->readings, "unsteady", h->unsteady, "moving", h->moving),
+           *held = json_object(), *spoiled = json_object();
 
-    put(out, "clock_mhz", range(&h->clock_mhz));
+    put(out, "clock_mhz", range(&h->letter_mhz));
+    put(out, "idle_mhz", range(&h->idle_mhz));
     put(out, "temperature_c", range(&h->temperature_c));
     put(out, "power_w", range(&h->power_w));
     for (int i = 0; i < REASONS; i++)
@@ -130,7 +138,8 @@ int tune_trial_health(struct store *s, int64_t trial, json_t **out, struct err *
 
     *out = rc == 0 && !h.nomem ? summary(&h) : NULL;
     if (rc == 0 && !*out) rc = err_nomem(e);
-    free(h.clock_mhz.x);
+    free(h.letter_mhz.x);
+    free(h.idle_mhz.x);
     free(h.temperature_c.x);
     free(h.power_w.x);
     return rc;

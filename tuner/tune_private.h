@@ -146,14 +146,15 @@ struct tune_session {
     struct tune *t;
     struct store_quad *quads;
     int n, max, m;
-    int others;     /* quads that saw a stranger on the device */
-    double pause_s; /* before the next quad, where the supervisor composes them */
+    int others;                /* quads that saw a stranger on the device */
+    struct health_pause pause; /* behind each quad, where the supervisor composes them */
     bool nomem;
     bool over; /* the session failed, and so would the next */
 };
-/* samples: 4 x m in the order measured, malloc'ed, taken. before, after: health readings, borrowed, may be NULL. What they say. */
-enum health_change tune_quad_take(struct tune_session *s, bool baab, double *samples, const json_t *before,
-                                  const json_t *after);
+/* samples: 4 x m in the order measured, malloc'ed, taken. clocks: of each, MHz; before, after: health readings; all borrowed, may be NULL.
+ * What they say. */
+enum health_change tune_quad_take(struct tune_session *s, bool baab, double *samples, const double *clocks,
+                                  const json_t *before, const json_t *after);
 
 /* What a trial is between, and how one session of it is made. */
 struct tune_pairing {

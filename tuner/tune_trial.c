@@ -63,7 +63,7 @@ static void session_clear(struct tune_session *s)
         json_decref(s->quads[i].health);
     }
     s->n = s->others = 0;
-    s->pause_s = 0;
+    s->pause = (struct health_pause){0};
 }
 
 /* Whether the quad counts, its clock, and who else was there. */
@@ -75,28 +75,55 @@ static enum health_change judge_health(struct tune_session *s, struct store_quad
 
     health_from_json(&b, before);
     health_from_json(&a, after);
-    change = health_changed(&b, &a);
+    change = health_changed(&b, &a, q->quad.letter_mhz);
     if (b.sm_mhz > 0 && a.sm_mhz > 0) q->quad.sm_mhz = (b.sm_mhz + a.sm_mhz) / 2.0;
     if (change != HEALTH_STEADY) q->quad.discarded = true;
     if (b.other_processes > 0 || a.other_processes > 0) s->others++;
     return change;
 }
 
-enum health_change tune_quad_take(struct tune_session *s, bool baab, double *samples, const json_t *before,
-                                  const json_t *after)
+/* Clocks are known to a part in a thousand at best: whole MHz will do. */
+static json_t *clock_list(const double *mhz, int n)
+{
+    json_t *list = json_array();
+
+    for (int i = 0; i < n; i++)
+        json_array_append_new(list, json_integer(lround(mhz[i])));
+    return list;
+}
+
+enum health_change tune_quad_take(struct tune_session *s, bool baab, double *samples, const double *clocks,
+                                  const json_t *before, const json_t *after)
 {
     struct store_quad *q = &s->quads[s->n];
     enum health_change change;
+    double *letters = q->quad.letter_mhz;
 
     *q = (struct store_quad){.samples = samples, .nsamples = 4 * s->m};
     q->quad.baab = baab;
     for (int i = 0; i < 4; i++)
         if (stats_median(samples + i * s->m, s->m, &q->quad.letter[i]) != STATS_OK) q->quad.discarded = true;
+    if (clocks) health_letter_clocks(clocks, s->m, letters);
     change = judge_health(s, q, before, after);
     q->health = json_pack("{s:O?,s:O?}", "before", before, "after", after);
-    if (change != HEALTH_STEADY) json_object_set_new(q->health, "spoiled", json_string(health_change_name(change)));
+    if (letters[0] > 0 || letters[1] > 0) {
+        json_object_set_new(q->health, "letter_mhz",
+                            json_pack("[f,f,f,f]", letters[0], letters[1], letters[2], letters[3]));
+        json_object_set_new(q->health, "sample_mhz", clock_list(clocks, 4 * s->m));
+    }
+    if (change != HEALTH_STEADY) json_object_set_new(q->health, "change", json_string(health_change_name(change)));
     s->n++;
     return change;
+}
+
+/* n numbers, malloc'ed; NULL when out of memory. */
+static double *numbers(const json_t *list, int n)
+{
+    double *x = malloc((size_t)n * sizeof *x);
+
+    for (int i = 0; i < n && x; i++)
+        x[i] = json_number_value(json_array_get(list, (size_t)i));
+    return x;
 }
 
 static void on_quad(void *ctx, const json_t *message)
@@ -104,19 +131,19 @@ static void on_quad(void *ctx, const json_t *message)
     struct tune_session *s = ctx;
     const json_t *list = json_object_get(message, "samples");
     int number = (int)json_integer_value(json_object_get(message, "quad"));
-    double *samples;
+    double *samples, *clocks;
 
     tune_tick(s->t);
     if (!list || number < 0 || s->n >= s->max || (int)json_array_size(list) != 4 * s->m) return;
-    samples = malloc((size_t)(4 * s->m) * sizeof *samples);
-    if (!samples) {
+    samples = numbers(list, 4 * s->m);
+    clocks = numbers(json_object_get(message, "mhz"), 4 * s->m);
+    if (samples && clocks)
+        tune_quad_take(s, json_is_true(json_object_get(message, "baab")), samples, clocks,
+                       json_object_get(message, "before"), json_object_get(message, "after"));
+    else
         s->nomem = true;
-        return;
-    }
-    for (int i = 0; i < 4 * s->m; i++)
-        samples[i] = json_number_value(json_array_get(list, (size_t)i));
-    tune_quad_take(s, json_is_true(json_object_get(message, "baab")), samples, json_object_get(message, "before"),
-                   json_object_get(message, "after"));
+    if (s->nomem) free(samples);
+    free(clocks);
 }
 
 /* Two of fatune's own kernels. */
@@ -211,6 +238,27 @@ static void adopt_plan(struct tune_plan *p, struct tune_pairing *pair, const jso
     p->boxed = json_is_true(json_object_get(s, "boxed"));
 }
 
+static bool clock_moved(const struct store_quad *q)
+{
+    const char *change = json_string_value(json_object_get(q->health, "change"));
+
+    return change && strcmp(change, health_change_name(HEALTH_CLOCK)) == 0;
+}
+
+/* A clock that moves all the time is no event: such quads count after all, and the session's record has their number. What both arms meet
+ * alike the quads cancel, the rest is part of the session's spread. */
+static void accept_clock(struct tune_session *s, json_t *record)
+{
+    int moved = 0;
+
+    for (int i = 0; i < s->n; i++)
+        moved += clock_moved(&s->quads[i]);
+    if (moved <= HEALTH_RARE * s->n) return;
+    for (int i = 0; i < s->n; i++)
+        if (clock_moved(&s->quads[i])) s->quads[i].quad.discarded = false;
+    json_object_set_new(record, "clock_moves", json_integer(moved));
+}
+
 /* The session's record says it too, so that a restart and whoever reads the store know. */
 static void spoil(struct trial *out, int quads, int of, json_t *record)
 {
@@ -241,6 +289,7 @@ static int sessions(struct tune *t, const struct tune_pairing *pair, const struc
             seed = rng_u64(&rng);
         rc = pair->session(pair->ctx, p, seed, &s, &ok, why, &reply, e);
         if (rc == 0 && ok) {
+            accept_clock(&s, reply);
             if (s.others > 0) spoil(out, s.others, s.n, reply);
             rc = store_session_put(t->store, id, out->n, seed, s.quads, s.n, reply, e);
             if (rc == 0) rc = add_session(out, &s, e);

@@ -23,8 +23,9 @@
 
 struct trial_quad {
     bool baab, discarded;
-    double letter[4]; /* medians, in the order measured, microseconds */
-    double sm_mhz;    /* mean clock around the quad, 0 when unknown */
+    double letter[4];     /* medians, in the order measured, microseconds */
+    double letter_mhz[4]; /* the clock while each was measured, 0: not known */
+    double sm_mhz;        /* where none is known: the mean clock around the quad, 0: not known either */
 };
 
 struct trial_session {
@@ -86,8 +87,8 @@ struct verdict {
     int quads_outlying;                   /* labelled, not deleted */
     int sessions_drifting;                /* A's letters moved by more than 1% (Theil-Sen slope x length) */
     double ratio;                         /* exp(mean z): B / A */
-    /* Mean of letter x clock, B / A; NAN unless every kept quad has a clock. The clock is read once a quad, so this weighs
-     * quads differently but cannot see an arm that moves the clock. */
+    /* Mean of letter x clock, B / A; NAN unless every kept quad has its clocks: all four letters', or else one for the quad, which
+     * cannot see an arm that moves the clock. */
     double ratio_cycles;
     /* two-sided 95%; NAN members when refused */
     struct verdict_interval ratio_t, ratio_boot_t, ratio_percentile, ratio_bca;

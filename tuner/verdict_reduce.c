@@ -136,9 +136,25 @@ static int reduced_alloc(struct verdict_reduced *r, const struct trial *t, struc
     return ok ? 0 : err_nomem(e);
 }
 
+/* The clocks of A's and B's letters; false when they are not all known. */
+static bool clocks_of(const struct trial_quad *q, double mhz[2][2])
+{
+    struct trial_quad of = {.baab = q->baab};
+    bool any = false, ok = true;
+    for (int i = 0; i < 4; i++)
+        any = any || q->letter_mhz[i] > 0.0;
+    for (int i = 0; i < 4; i++) {
+        of.letter[i] = any ? q->letter_mhz[i] : q->sm_mhz;
+        ok = ok && isfinite(of.letter[i]) && of.letter[i] > 0.0;
+    }
+    trial_quad_arms(&of, mhz[0], mhz[1]);
+    return ok;
+}
+
 static void reduce_quad(struct verdict_reduced *r, const struct trial_quad *q)
 {
-    double arm[2][2], ln[2][2];
+    double arm[2][2], ln[2][2], mhz[2][2];
+    r->clocked = clocks_of(q, mhz) && r->clocked;
     trial_quad_arms(q, arm[0], arm[1]);
     for (int k = 0; k < 2; k++)
         for (int i = 0; i < 2; i++)
@@ -147,12 +163,11 @@ static void reduce_quad(struct verdict_reduced *r, const struct trial_quad *q)
         for (int k = 0; k < 2; k++) {
             r->us[k][r->nletters] = arm[k][i];
             r->ln[k][r->nletters] = ln[k][i];
-            r->cycles[k] += arm[k][i] * q->sm_mhz;
+            r->cycles[k] += arm[k][i] * mhz[k][i];
         }
         r->relative[0][r->nletters] = (ln[1][0] + ln[1][1]) / 2.0 - ln[0][i];
         r->relative[1][r->nletters] = ln[1][i] - (ln[0][0] + ln[0][1]) / 2.0;
     }
-    r->clocked = r->clocked && isfinite(q->sm_mhz) && q->sm_mhz > 0.0;
 }
 
 static int by_value(const void *a, const void *b)

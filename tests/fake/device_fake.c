@@ -30,6 +30,7 @@
     X(bias, 0)                                                                                                         \
     X(spikes, 0.01)                                                                                                    \
     X(launch_us, 20)                                                                                                   \
+    X(clock, 0)                                                                                                        \
     X(cpu, 0)                                                                                                          \
     X(devices, 1)                                                                                                      \
     X(sleep, 0)                                                                                                        \
@@ -609,10 +610,12 @@ static double noise(struct device *d, const struct device_batch *b)
     return exp(log_factor) * (d->throttled ? 1.15 : 1);
 }
 
-static enum device_class fake_batch_run(struct device *d, struct device_batch *b, double *elapsed_us, struct err *e)
+static enum device_class fake_batch_run(struct device *d, struct device_batch *b, double *elapsed_us, double *mhz,
+                                        struct err *e)
 {
     static const double bad[] = {0, -1, (double)NAN, (double)INFINITY};
     const struct device_kernel *k = b->launches[0].kernel;
+    const struct fake_mark *slow = fake_code_mark(&k->code, "clock");
     for (int i = 0; i < b->n && i < b->k; i++) {
         enum device_class cls = execute(d, &b->launches[i], b->k / b->n + (i < b->k % b->n), &b->left[i], e);
         if (cls != DEVICE_OK) return cls;
@@ -620,6 +623,7 @@ static enum device_class fake_batch_run(struct device *d, struct device_batch *b
     d->batches++;
     *elapsed_us = (double)b->k * k->true_us * (1 + k->bias) * noise(d, b);
     d->modelled_s += *elapsed_us * 1e-6;
+    if (mhz) *mhz = d->set.clock / (d->throttled ? 1.15 : 1) * (slow ? slow->value : 1);
     if (d->set.sleep > 0) usleep((useconds_t)*elapsed_us);
     if (d->set.bad_timer > 0 && d->batches % (int64_t)d->set.bad_timer == 0)
         *elapsed_us = bad[d->batches / (int64_t)d->set.bad_timer % 4];

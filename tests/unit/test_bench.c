@@ -160,6 +160,28 @@ static void quads_in_order(void **state)
     bed_close(&b);
 }
 
+/* Each sample's clock, where the device says it; an arm may run at one of its own. */
+static void clocks(void **state)
+{
+    struct bed b;
+    struct bench_quad q;
+    struct err e = {0};
+    (void)state;
+    for (int known = 0; known < 2; known++) {
+        bed_open(&b, known ? QUIET ",clock=2000" : QUIET, BENCH_WARM, "// fake: time_us 10", "// fake: clock 0.9");
+        arm(&b, 0, 0);
+        arm(&b, 1, 0);
+        assert_int_equal(bench_quad(b.arms[0], b.arms[1], true, 2, &q, &e), DEVICE_OK);
+        for (int i = 0; i < 8; i++) {
+            const double mhz = i / 2 == 0 || i / 2 == 3 ? 1800 : 2000;
+            assert_true(fabs(q.mhz[i] - known * mhz) < 1e-9);
+        }
+        assert_true(fabs(bench_arm_mhz(b.arms[1]) - known * 1800) < 1e-9);
+        bench_quad_free(&q);
+        bed_close(&b);
+    }
+}
+
 /* The first sample of a quad is not the first that was taken: on a device that slows down steadily the step to it is double. */
 static void a_sample_is_dropped_before_a_quad(void **state)
 {
@@ -264,7 +286,7 @@ static enum device_class spy_batch_open(struct device *d, const struct device_la
     return cls;
 }
 
-static enum device_class spy_batch_run(struct device *d, struct device_batch *b, double *us, struct err *e)
+static enum device_class spy_batch_run(struct device *d, struct device_batch *b, double *us, double *mhz, struct err *e)
 {
     for (int i = spy.nbatches - 1; i >= 0; i--) {
         if (spy.batches[i] != b) continue;
@@ -272,7 +294,7 @@ static enum device_class spy_batch_run(struct device *d, struct device_batch *b,
             spy.seen[spy.nseen++] = spy.q[spy.first[i] + j];
         break;
     }
-    return device_fake.batch_run(d, b, us, e);
+    return device_fake.batch_run(d, b, us, mhz, e);
 }
 
 /* COLD: whichever arm runs, a tensor is read again only when more than twice the L2 has been read since (sets are of
@@ -522,6 +544,7 @@ int main(void)
         cmocka_unit_test(k_is_chosen),
         cmocka_unit_test(k_is_kept),
         cmocka_unit_test(quads_in_order),
+        cmocka_unit_test(clocks),
         cmocka_unit_test(a_sample_is_dropped_before_a_quad),
         cmocka_unit_test(orders_are_balanced_and_random),
         cmocka_unit_test(verification),

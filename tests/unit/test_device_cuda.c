@@ -222,7 +222,8 @@ static void run_and_resources(void **state)
     free(host);
 }
 
-static double batch_us(struct fixture *f, const struct device_launch *sets, int n, int k)
+/* The shortest of 20 runs; *mhz (may be NULL): the last one's clock. */
+static double batch_us(struct fixture *f, const struct device_launch *sets, int n, int k, double *mhz)
 {
     struct device_batch *b;
     double best = INFINITY, us = 0;
@@ -230,7 +231,7 @@ static double batch_us(struct fixture *f, const struct device_launch *sets, int 
     if (class != DEVICE_OK) print_error("%s\n", f->e.text);
     assert_int_equal(class, DEVICE_OK);
     for (int i = 0; i < 20; i++) {
-        assert_int_equal(driver->batch_run(f->d, b, &us, &f->e), DEVICE_OK);
+        assert_int_equal(driver->batch_run(f->d, b, &us, mhz, &f->e), DEVICE_OK);
         assert_true(isfinite(us) && us > 0);
         if (us < best) best = us;
     }
@@ -250,21 +251,25 @@ static void batches_are_timed(void **state)
     l.block[0] = 32;
     assert_int_equal(load(&f, &l, &k), DEVICE_OK);
     struct device_launch dl = bind(&f, &l, k);
-    batch_us(&f, &dl, 1, 200); /* warms the clock */
-    double t1 = batch_us(&f, &dl, 1, 1), t20 = batch_us(&f, &dl, 1, 20), t200 = batch_us(&f, &dl, 1, 200);
+    batch_us(&f, &dl, 1, 200, NULL); /* warms the clock */
+    double mhz = -1, t1 = batch_us(&f, &dl, 1, 1, NULL), t20 = batch_us(&f, &dl, 1, 20, NULL);
+    double t200 = batch_us(&f, &dl, 1, 200, &mhz);
     double slope = (t200 - t20) / 180;
     print_message("20000 clocks: k=1 %.2f us, k=20 %.2f us, k=200 %.2f us; slope %.3f us, offset %.2f us\n", t1, t20,
                   t200, slope, t20 - 20 * slope);
     assert_true(slope > 5 && slope < 60);     /* 20000 clocks at 0.35 to 4 GHz, plus the launch */
     assert_true(fabs(t20 - 20 * slope) < 25); /* what does not grow with k: under 25 us */
     assert_true(t1 < 3 * slope + 25);
+    print_message("SM clock %.1f MHz of at most %d: %.0f cycles a launch\n", mhz, (int)target.clock_mhz, slope * mhz);
+    assert_true(mhz > 100 && mhz < 1.05 * (double)target.clock_mhz);
+    assert_true(slope * mhz > 19000 && slope * mhz < 40000); /* the kernel counts 20000 of the same cycles */
     /* Every launch ran: o[0] counts them. */
     float one = 1;
     assert_int_equal(driver->write(f.d, f.q, 0, &one, sizeof one, &f.e), DEVICE_OK);
     assert_int_equal(driver->fill(f.d, f.o, 0, 8, 0, &f.e), DEVICE_OK);
     struct device_launch sets[2] = {dl, dl};
     sets[1].args[1].offset = 4;
-    batch_us(&f, sets, 2, 7); /* 20 runs: 4 launches of the first set each, 3 of the second */
+    batch_us(&f, sets, 2, 7, NULL); /* 20 runs: 4 launches of the first set each, 3 of the second */
     float pair[2];
     assert_int_equal(driver->read(f.d, f.o, 0, pair, sizeof pair, &f.e), DEVICE_OK);
     first = pair[0];
@@ -304,7 +309,7 @@ static void refusals_leave_the_context_alive(void **state)
     enum device_class class = driver->batch_open(f.d, &dl, 1, 5, &b, &f.e);
     double us = 0;
     if (class == DEVICE_OK) { /* a driver that checks no earlier than at the launch */
-        class = driver->batch_run(f.d, b, &us, &f.e);
+        class = driver->batch_run(f.d, b, &us, NULL, &f.e);
         driver->batch_close(f.d, b);
     }
     assert_true(us == 0);
@@ -395,7 +400,7 @@ static void clusters(void **state)
         struct device_launch dl = {.kernel = k, .geometry = &l, .args = {{f.o, 0}}};
         assert_int_equal(driver->run(f.d, &dl, &f.e), DEVICE_OK);
         expect_ranks(&f, (uint32_t)size);
-        assert_true(batch_us(&f, &dl, 1, 10) > 0);
+        assert_true(batch_us(&f, &dl, 1, 10, NULL) > 0);
         expect_ranks(&f, (uint32_t)size);
         l.cluster[0] = 16;
         expect_fate(driver->run(f.d, &dl, &f.e), &f.e, "more than 8 blocks");
@@ -500,7 +505,7 @@ static void tensor_maps(void **state)
         assert_int_equal(class, DEVICE_OK);
         expect_boxes(&f, set, set == 0 ? 0 : SECOND);
     }
-    assert_true(batch_us(&f, sets, 2, 5) > 0);
+    assert_true(batch_us(&f, sets, 2, 5, NULL) > 0);
     expect_boxes(&f, 0, 0);
     expect_boxes(&f, 1, SECOND);
     /* What the driver cannot encode is a fate; a misaligned buffer is fatune's own fault. */
@@ -540,7 +545,7 @@ static int poison(const char *entry, bool in_batch)
     if (!in_batch)
         class = driver->run(d, &dl, &e);
     else if (driver->batch_open(d, &dl, 1, 3, &b, &e) == DEVICE_OK)
-        class = driver->batch_run(d, b, &us, &e);
+        class = driver->batch_run(d, b, &us, NULL, &e);
     fprintf(stderr, "%s\n", e.text);
     if (us != 0) return 2; /* a time from a failed batch */
     e = (struct err){0};

@@ -146,7 +146,7 @@ static enum health_change changed(int mhz_before, int mhz_after, int64_t before,
     a.sm_mhz = mhz_after;
     b.throttle = before;
     a.throttle = after;
-    return health_changed(&b, &a);
+    return health_changed(&b, &a, NULL);
 }
 
 /* What lasts is no change; what comes or goes is; idle, application clocks and sync boost (0x1, 0x2, 0x10) hold nothing down. */
@@ -171,22 +171,45 @@ static void changes(void **state)
 
 static void pauses(void **state)
 {
-    double s = 0;
     static const double grows[] = {0.05, 0.1, 0.2, 0.4, 0.5, 0.5};
+    struct health_pause p = {0};
     (void)state;
-    assert_float_equal(health_pause_s(HEALTH_STEADY, 0), 0, 0);
-    for (size_t i = 0; i < sizeof grows / sizeof *grows; i++) {
-        s = health_pause_s(HEALTH_CLOCK, s);
-        assert_float_equal(s, grows[i], 1e-12);
-    }
-    assert_float_equal(health_pause_s(HEALTH_STEADY, s), 0, 0);
+    assert_float_equal(health_pause_s(&p, HEALTH_STEADY, 30), 0, 0);
+    for (size_t i = 0; i < sizeof grows / sizeof *grows; i++)
+        assert_float_equal(health_pause_s(&p, HEALTH_CLOCK, 30), grows[i], 1e-12);
+    assert_float_equal(health_pause_s(&p, HEALTH_CLOCK, 30), 0, 0); /* the seventh of 30: not rare any more */
+    p = (struct health_pause){0};
+    assert_float_equal(health_pause_s(&p, HEALTH_THROTTLE, 20), 0.05, 1e-12);
+    assert_float_equal(health_pause_s(&p, HEALTH_STEADY, 20), 0, 0);
+    assert_float_equal(health_pause_s(&p, HEALTH_CLOCK, 20), 0.05, 1e-12);
+}
+
+/* The letters' clocks decide where they are known: those of an arm are compared, not one arm's with the other's. */
+static void clocks_of_letters(void **state)
+{
+    static const double samples[] = {1900, 1910, 0, 1950, 0, 0, 1850, 1852};
+    const struct health_reading idle = {1980, -1, -1, -1, -1, -1}, other = {1500, -1, -1, -1, -1, -1};
+    double mhz[4];
+    (void)state;
+    health_letter_clocks(samples, 2, mhz);
+    assert_true(mhz[0] == 1905 && mhz[1] == 1950 && mhz[2] == 0 && mhz[3] == 1851);
+    assert_int_equal(health_changed(&idle, &idle, mhz), HEALTH_CLOCK); /* the outer ones are 3% apart */
+    mhz[3] = 1905;
+    assert_int_equal(health_changed(&idle, &other, mhz), HEALTH_STEADY); /* the readings' are not asked */
+    mhz[2] = 1975;
+    assert_int_equal(health_changed(&idle, &idle, mhz), HEALTH_CLOCK);
+    mhz[2] = 1951;
+    assert_int_equal(health_changed(&idle, &idle, mhz), HEALTH_STEADY); /* though the arms differ by 2.4% */
+    mhz[0] = mhz[1] = 0;
+    assert_int_equal(health_changed(&idle, &other, mhz), HEALTH_CLOCK); /* neither pair is known */
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_monitor),      cmocka_unit_test(family),  cmocka_unit_test(host_cpu),
-        cmocka_unit_test(reading_as_json), cmocka_unit_test(changes), cmocka_unit_test(pauses),
+        cmocka_unit_test(no_monitor),        cmocka_unit_test(family),  cmocka_unit_test(host_cpu),
+        cmocka_unit_test(reading_as_json),   cmocka_unit_test(changes), cmocka_unit_test(pauses),
+        cmocka_unit_test(clocks_of_letters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -204,16 +204,30 @@ static void put_session(struct world *w, int64_t trial, int number, const char *
     double samples[20];
     struct store_quad q[2] = {0};
     json_t *health = invalid ? object("invalid", invalid) : NULL;
+    json_t *clocks = json_pack("{s:[f,f,i,f]}", "letter_mhz", 1980.5, 1965.0, 1950, 1935.0);
     for (int i = 0; i < 20; i++)
         samples[i] = 100 + number + i / 16.0;
     for (int i = 0; i < 2; i++) {
         q[i] = (struct store_quad){
             .quad = {.baab = i == 1, .discarded = i == 0, .letter = {1, 2, 3, 4.5 + number}, .sm_mhz = 1980},
             .samples = samples,
-            .nsamples = 20};
+            .nsamples = 20,
+            .health = i == 1 ? clocks : NULL};
     }
     GOOD(store_session_put(w->s, trial, number, 0xffffffffffffff00u + (unsigned)number, q, 2, health, &w->e));
     json_decref(health);
+    json_decref(clocks);
+}
+
+static int count_health(void *ctx, int session, int quad, bool discarded, const json_t *health)
+{
+    int *n = ctx;
+    assert_int_equal(session, *n / 3);
+    assert_int_equal(quad, *n % 3 - 1);
+    assert_int_equal(discarded, quad == 0);
+    assert_int_equal(health != NULL, quad == 1);
+    ++*n;
+    return 0;
 }
 
 static int count_named(void *ctx, const struct store_trial *t)
@@ -265,7 +279,13 @@ static void test_trial_goes_on(void **state)
     assert_true(t.sessions[1].quads[0].discarded);
     assert_float_equal(t.sessions[1].quads[0].letter[3], 5.5, 0);
     assert_float_equal(t.sessions[1].quads[0].sm_mhz, 1980, 0);
+    assert_float_equal(t.sessions[1].quads[0].letter_mhz[0], 0, 0);
+    assert_float_equal(t.sessions[1].quads[1].letter_mhz[0], 1980.5, 0);
+    assert_float_equal(t.sessions[1].quads[1].letter_mhz[2], 1950, 0);
     trial_free(&t);
+    int seen = 0;
+    GOOD(store_trial_health(w->s, trial, count_health, &seen, &w->e));
+    assert_int_equal(seen, 6); /* two sessions of two quads */
     json_decref(back);
     GOOD(store_trial_latest(w->s, "track-1", w->a, w->b, &id, &swapped, &found, &w->e));
     assert_false(found); /* not finished */

@@ -362,6 +362,28 @@ static void cycles_must_agree(void **state)
     trial_free(&ab);
 }
 
+/* With a clock for each letter an arm that is faster because it runs at a higher clock is seen. */
+static void cycles_of_letters(void **state)
+{
+    struct trial ab = trial(&silent, 10, 12, 0.02);
+    (void)state;
+    for (int s = 0; s < 12; s++)
+        for (int q = 0; q < 20; q++) {
+            struct trial_quad *quad = &ab.sessions[s].quads[q];
+            quad->sm_mhz = 1980.0; /* read between quads: says nothing of them */
+            for (int l = 0; l < 4; l++)
+                quad->letter_mhz[l] = (l == 1 || l == 2) != quad->baab ? 1980.0 : 1900.0;
+        }
+    struct verdict v = decide(&rule, &ab, NULL);
+    assert_true(fabs(v.ratio_cycles - 0.98 * 1980.0 / 1900.0) < 1e-9);
+    assert_true(has(v, CONSISTENCY) && v.outcome != VERDICT_PROMOTE);
+    assert_says(&v, VERDICT_CONSISTENCY, "not in cycles");
+    ab.sessions[3].quads[7].letter_mhz[2] = 0.0; /* a contestant's letters have none */
+    v = decide(&rule, &ab, NULL);
+    assert_true(isnan(v.ratio_cycles) && !has(v, CONSISTENCY));
+    trial_free(&ab);
+}
+
 static void two_placements_are_undecided(void **state)
 {
     struct trial ab = trial(&quiet, 11, 12, 0.05);
@@ -658,6 +680,7 @@ int main(void)
         cmocka_unit_test(a_noisy_control_stops_small_gains_alone),
         cmocka_unit_test(effect_and_target_can_stop_a_proven_gain),
         cmocka_unit_test(cycles_must_agree),
+        cmocka_unit_test(cycles_of_letters),
         cmocka_unit_test(two_placements_are_undecided),
         cmocka_unit_test(common_clock_states_are_not_modes),
         cmocka_unit_test(outliers_are_labelled_and_stay),
