@@ -23,6 +23,8 @@ AR, phi    s and phi of the least-squares fit s^2 phi^k to the samples' autocova
 drift      of arm A over a session: Theil-Sen slope x length, median and largest of the absolute values
 spikes     samples more than 1% and 6 robust SD over their letter's median, first samples left out: share, mean height (m >= 3)
 first      the first sample of a quad over the median of its quad, mean
+together   trials of one plan: bias from trial to trial, its mean, SD and largest absolute value; `alone` is the SD that their own standard errors
+           explain; `off` how many 99% intervals exclude 0
 BAAB       share of quads that begin with B: far from 50%, `first` becomes a bias
 """
 import json
@@ -171,6 +173,19 @@ def estimate(m, kept):
             'first': statistics.fmean(firsts), 'baab_share': statistics.fmean(baab for s in kept for baab, _ in s)}
 
 
+def together(found):
+    """Trials of one plan as replicates of each other."""
+    plans = {}
+    for f in found:
+        plans.setdefault((f['sessions'], f['quads'], f['m']), []).append(f)
+    for (n, quads, m), trials in plans.items():
+        bias = [f['bias'] for f in trials]
+        yield {'sessions': n, 'quads': quads, 'm': m, 'trials': len(trials), 'bias': statistics.fmean(bias),
+               'bias_sd': statistics.stdev(bias) if len(bias) > 1 else None, 'bias_largest': max(map(abs, bias)),
+               'alone': math.sqrt(statistics.fmean(f['sd_z'] ** 2 / n for f in trials)),
+               'off': sum(f['bias_low'] > 0 or f['bias_high'] < 0 for f in trials)}
+
+
 # ---- printing ----
 
 def percent(x, digits=3):
@@ -195,10 +210,14 @@ def page(found):
     inside = [[f['name'], plain(f['letter_lag1']), plain(f['sample_lag1']), percent(f['ar_sd']), plain(f['ar_phi']), percent(f['white_sd']),
                f'{percent(f["drift"])} ({percent(f["drift_most"], 2)})', percent(f['spike_share'], 2), percent(f['spike'], 1),
                percent(f['first']), percent(f['baab_share'], 0)] for f in found]
+    plans = [[f'{p["sessions"]} x {p["quads"]:.0f} x {p["m"]}', str(p['trials']), percent(p['bias']), percent(p['bias_sd']), percent(p['alone']),
+              percent(p['bias_largest']), str(p['off'])] for p in together(found)]
     return ('Between sessions, percent:\n\n'
             + table(['trial', 'us', 'sessions x quads x m', 'bias [99%]', 'SD z', 'largest z', 'y SD', 'effect', 'arm A SD (range)'], between)
             + '\nInside sessions, percent but for lag 1 and phi:\n\n'
-            + table(['trial', 'lag 1 letters', 'samples', 'AR', 'phi', 'white', 'drift (most)', 'spikes', 'height', 'first', 'BAAB'], inside))
+            + table(['trial', 'lag 1 letters', 'samples', 'AR', 'phi', 'white', 'drift (most)', 'spikes', 'height', 'first', 'BAAB'], inside)
+            + '\nTogether, percent but for counts:\n\n'
+            + table(['sessions x quads x m', 'trials', 'bias', 'SD', 'alone', 'largest', 'off'], plans))
 
 
 def main():
@@ -222,7 +241,7 @@ def main():
     if not found:
         sys.exit('noise.py: no A/A trial with two sessions of two quads: `fatune run` makes one, or `fatune compare NAME NAME` '
                  'with one version twice')
-    print(json.dumps(found, indent=2) if '--json' in sys.argv else page(found), end='')
+    print(json.dumps({'trials': found, 'together': list(together(found))}, indent=2) if '--json' in sys.argv else page(found), end='')
 
 
 if __name__ == '__main__':

@@ -33,7 +33,7 @@ bool race_new_round(const struct race *r); /* the next race_next opens a round: 
 /* Live candidates, best first, at most max; scores (may be NULL): ln-time relative to the block median. */
 int race_standings(const struct race *r, int *out, double *scores, int max);
 /* Expected phantom gain of the minimum of n equal candidates whose scores have standard error se: se x E[max of n N(0,1)]
- * (Blom's approximation of the expected normal maximum). */
+ * (Blom's (1958) approximation of the expected normal maximum). */
 double race_selection_optimism(int n, double se);
 
 #endif

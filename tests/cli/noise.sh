@@ -9,8 +9,9 @@ python3 -B "$SOURCE_DIR/tests/cli/noise_known.py" known.db || fail 'no store of 
 noise --json known.db >out || fail 'noise.py on a store of known noise'
 python3 -B - <<'EOF' || fail "$(cat out)"
 import json
-found = json.load(open('out'))
-assert len(found) == 1, 'the trial of two kernels is no A/A trial'
+d = json.load(open('out'))
+found = d['trials']
+assert len(found) == len(d['together']) == 1 and d['together'][0]['off'] == 1, 'the trial of two kernels is no A/A trial'
 f = found[0]
 def near(name, expected, share):
     assert abs(f[name] / expected - 1) < share, f'{name}: {f[name]}, put in: {expected}'

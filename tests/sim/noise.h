@@ -35,11 +35,11 @@ struct noise {
                     .ar_sd = 0.002,                                                                                    \
                     .ar_phi = 0.96,                                                                                    \
                     .white_sd = 0.0006,                                                                                \
-                    .drift = 0.002,                                                                                    \
+                    .drift = 0.009,                                                                                    \
                     .spike_p = 0.0002,                                                                                 \
                     .spike = 0.3,                                                                                      \
                     .first = 0.002})
-#define NOISE_H200_CUT ((struct noise){.session_sd = 0.0014, .white_sd = 0.003, .drift = 0.006, .first = 0.01})
+#define NOISE_H200_CUT ((struct noise){.session_sd = 0.0014, .white_sd = 0.004, .drift = 0.045, .first = 0.01})
 
 enum { NOISE_M_MAX = 32, NOISE_QUADS_MAX = 64 };
 

@@ -96,7 +96,7 @@ static void size_under_the_null(void **state)
         {"A/A like an H200", NOISE_H200, 2000, 0.40, 0.05 - window(0.05, 2000), 0.065, 0.067},
         /* One session in ten is far off: bootstrap-t alone would err twice as often as it says, t alone less than half as
          * often. The decision takes the wider bound. */
-        {"A/A like an H200, odd sessions", odd, 2000, 0.40, 0.01, 0.05, 0.12}};
+        {"A/A like an H200, odd sessions", odd, 1000, 0.40, 0.01, 0.05, 0.12}};
     (void)state;
     for (size_t k = 0; k < sizeof model / sizeof *model; k++) {
         const struct tally t = simulate(&model[k].p, 0.0, model[k].trials, 10 + k);
@@ -124,10 +124,10 @@ static void power(void **state)
     } row[] = {{"true gain 0.3%", &assumed, 0.003, 0.0, 0.005, 1000},
                {"true gain 0.5% = min_gain", &assumed, 0.005, 0.0, 0.005 + window(0.005, 1000), 1000},
                {"true gain 1.0%", &assumed, 0.010, 0.55, 0.90, 400}, /* 76% in the design */
-               {"true gain 1.5%", &assumed, 0.015, 0.97, 1.0, 1000},
+               {"true gain 1.5%", &assumed, 0.015, 0.97, 1.0, 600},
                {"true gain -1.0%", &assumed, -0.010, 0.0, 0.0, 400},
-               {"like an H200: 0.3%", &h200, 0.003, 0.0, 0.005, 1000},
-               {"like an H200: 0.5%", &h200, 0.005, 0.0, 0.005 + window(0.005, 1000), 1000},
+               {"like an H200: 0.3%", &h200, 0.003, 0.0, 0.005, 500},
+               {"like an H200: 0.5%", &h200, 0.005, 0.0, 0.005 + window(0.005, 600), 600},
                {"like an H200: 0.75%", &h200, 0.0075, 0.80, 1.0, 400},
                {"like an H200: 1.0%", &h200, 0.010, 0.97, 1.0, 400}};
     (void)state;
