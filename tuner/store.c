@@ -198,8 +198,30 @@ static const char SCHEMA_2[] =
     "'contestant' AND"
     " id IN (NEW.trial, NEW.control)) BEGIN SELECT RAISE(ABORT, 'a trial of a contestant decides nothing'); END;";
 
+/* Nights: what became of a promotion, and the ledger. A promotion that was settled, refuted or rolled back is a row of the same log. */
+static const char SCHEMA_3[] =
+    "PRAGMA writable_schema=ON;"
+    "UPDATE sqlite_schema SET sql = replace(sql, 'action IN (''crown'',''promote'',''revoke'',''restore'')',"
+    " 'action IN (''crown'',''promote'',''revoke'',''restore'',''settle'',''refute'',''rollback'')')"
+    " WHERE type = 'table' AND name = 'champion';"
+    "PRAGMA writable_schema=RESET;"
+    "CREATE TABLE night( -- the ledger: one row a night of a track\n"
+    " id INTEGER PRIMARY KEY AUTOINCREMENT, track TEXT NOT NULL " DIGEST_CHECK(
+        track) ", number INTEGER NOT NULL CHECK(number > 0),"
+               " run INTEGER NOT NULL UNIQUE REFERENCES run,"
+               " outcome TEXT NOT NULL CHECK(outcome IN ('crowned','promoted','refuted','kept','broken','none')),"
+               " promotion TEXT NOT NULL CHECK(promotion IN ('','settled','refuted','open')), -- of the one that was "
+               "provisional\n"
+               " before INTEGER REFERENCES version, after INTEGER REFERENCES version, -- who stood, who stands\n"
+               " control REAL, control_low REAL, control_high REAL, -- A/A ratio of the standing arm, 95%\n"
+               " trials INTEGER NOT NULL CHECK(trials >= 0), alpha REAL NOT NULL CHECK(alpha >= 0), -- that could have "
+               "changed the champion\n"
+               " anchor INTEGER REFERENCES candidate, anchor_us REAL CHECK(anchor_us IS NULL OR anchor_us > 0),"
+               " seconds REAL NOT NULL CHECK(seconds >= 0), note TEXT NOT NULL, at TEXT NOT NULL,"
+               " UNIQUE(track, number)) STRICT;" APPEND_ONLY(night);
+
 /* steps[v] brings schema v to v+1; an empty file is schema 0. */
-static const char *const steps[STORE_SCHEMA] = {SCHEMA_1, SCHEMA_2};
+static const char *const steps[STORE_SCHEMA] = {SCHEMA_1, SCHEMA_2, SCHEMA_3};
 
 /* ---- names of files ---- */
 

@@ -24,7 +24,7 @@
 #include "fate.h"
 #include "verdict.h"
 
-#define STORE_SCHEMA 2
+#define STORE_SCHEMA 3
 
 struct store;
 
@@ -169,9 +169,11 @@ void store_version_free(struct store_version *v);
 struct store_champion {
     int64_t id;
     struct store_version version;
-    char at[32], action[16]; /* crown | promote | revoke | restore */
-    int64_t verdict;         /* 0: none */
+    char at[32], action[16]; /* crown | promote | settle | refute | revoke | restore | rollback */
+    int64_t verdict, run;    /* the verdict that made it, and its run; 0: none */
     char note[256];
+    /* Of a standing champion (not in the history): it was promoted over another, and no later night has settled it. */
+    bool provisional;
 };
 void store_champion_free(struct store_champion *c);
 
@@ -189,13 +191,22 @@ struct store_decision {          /* what one verdict writes, in one transaction 
 };
 /* version_name receives the new champion's name when there is an action. A taken name is ERR_USAGE before anything is written. */
 int store_decide(struct store *s, const struct store_decision *d, char version_name[64], struct err *e);
-/* Standing champion of a track (after revocations); *found. */
+/* Standing champion of a track, as the log says; *found. */
 int store_champion(struct store *s, const char *track, struct store_champion *out, bool *found, struct err *e);
 /* Oldest first, every action; track NULL: all tracks. */
 int store_champion_history(struct store *s, const char *track, int (*f)(void *ctx, const struct store_champion *c),
                            void *ctx, struct err *e);
+/* Who would stand if the standing champion's promotion were refuted; *found. */
+int store_champion_before(struct store *s, const char *track, struct store_version *out, bool *found, struct err *e);
 /* Appends a revocation; the champion before it stands again (logged as restore), or none. ERR_USAGE when there is none. */
 int store_champion_revoke(struct store *s, const char *track, const char *why, struct err *e);
+/* An earlier champion stands again; those after it leave, but their rows stay. ERR_USAGE when name does not lie below the standing one:
+ * it never stood, was revoked or refuted, or stands. */
+int store_champion_rollback(struct store *s, const char *track, const char *name, const char *why, struct err *e);
+/* What a later night made of a provisional promotion. d: run, trial, control, track, verdict (NULL: it could not be tried), candidate (the
+ * champion before, which is arm B of the trial), note. refuted: the champion before stands again (refute, and restore); else settle. One
+ * transaction. ERR_BUG when the standing champion is not provisional. */
+int store_settle(struct store *s, const struct store_decision *d, bool refuted, struct err *e);
 /* Name ("v3") or digest prefix (at least 6 hex digits). In several tracks: the newest track unless track is given; ambiguous
  * prefixes are ERR_USAGE listing the matches. */
 int store_version_find(struct store *s, const char *track, const char *name, struct store_version *out, bool *found,
@@ -211,6 +222,34 @@ int store_candidate_json(struct store *s, const char *digest_prefix, json_t **ou
 /* Tracks: digest, space name, device, newest first. */
 int store_tracks(struct store *s, int (*f)(void *ctx, const char *track, const char *space, const char *device),
                  void *ctx, struct err *e);
+/* ---- nights: the ledger ---- */
+struct store_night {
+    int64_t run;
+    int number; /* of the track, from 1 */
+    char track[65], space[128], device[128], environment[65];
+    char outcome[16];   /* crowned | promoted | refuted | kept | broken | none: nobody stands */
+    char promotion[16]; /* what became of a provisional promotion: settled | refuted | open; "": there was none */
+    char before[64], after[64];                /* names of the versions, "": nobody */
+    double control, control_low, control_high; /* A/A ratio of the standing arm, 95%; NAN: not measured */
+    int trials;                                /* that could have changed the champion */
+    double alpha;                              /* spent on them, added up */
+    int64_t anchor;                            /* candidate, 0: none */
+    double anchor_us;                          /* median letter, NAN: not measured */
+    double seconds;
+    char note[512], at[32];
+};
+/* The row of a night that is over, with its run's state and summary, in one transaction; names, environment and date are filled from run
+ * and track. state: done | failed. A number that the track has already is ERR_BUG. */
+int store_night_put(struct store *s, const struct store_night *n, const char *state, double add_elapsed_s,
+                    const json_t *summary, struct err *e);
+/* Oldest first; track NULL: all. A store that has no nights yet has none. */
+int store_nights(struct store *s, const char *track, int (*f)(void *ctx, const struct store_night *n), void *ctx,
+                 struct err *e);
+/* Candidates measured well in runs of this track before `run`, best first, each once, at most n: their score in this environment, or, when
+ * none was measured in it, in the newest that has any. For proposals: a score selects, it never decides. */
+int store_best(struct store *s, const char *track, int64_t environment, int64_t run, int n,
+               int (*f)(void *ctx, const json_t *params, const char *cand, double us), void *ctx, struct err *e);
+
 /* The verdict stored for a decision, as verdict_to_json wrote it; new reference. */
 int store_verdict_json(struct store *s, int64_t verdict, json_t **out, struct err *e);
 

@@ -1,11 +1,15 @@
 /* store_champion.c - versions, verdicts, and who is champion.
  *
  * The champion of a track is not stored: it follows from replaying the track's log, oldest first, on a stack.
- *   crown, promote   push the version;
- *   revoke           removes every entry of the version's candidate: what was found wrong must not stand again because
- * it had been promoted twice; restore          changes nothing: it says who stands after a revocation, with the verdict
- * that once made it stand. The top of the stack stands. The log, verdicts and versions only grow (triggers in the
- * schema). A verdict, its version and its log entry are one transaction. */
+ *   crown, promote  push the version;
+ *   settle          keeps the top: a later night did not refute its promotion;
+ *   refute          pops the top: a later night showed that the one below is faster;
+ *   rollback        pops until the version is the top: somebody wants it back;
+ *   revoke          removes every entry of the version's candidate: what was found wrong must not stand again because it had been promoted
+ *                   twice;
+ *   restore         changes nothing: it says who stands after a revocation or a refutation.
+ * The top of the stack stands. It is provisional when it was promoted, not settled, and has somebody below it to return to. The log, verdicts
+ * and versions only grow (triggers in the schema). A verdict, its version and its log entries are one transaction. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,11 +169,59 @@ out:
 
 struct entry {
     int64_t id, version, candidate, verdict;
+    bool settled;
 };
 struct standing {
     struct entry *stack;
     int n;
 }; /* top is stack[n-1] */
+
+static int push(struct standing *now, const struct entry *x, struct err *e)
+{
+    struct entry *more = realloc(now->stack, ((size_t)now->n + 1) * sizeof *more);
+
+    if (!more) return err_nomem(e);
+    now->stack = more;
+    now->stack[now->n++] = *x;
+    return 0;
+}
+
+static void remove_candidate(struct standing *now, int64_t candidate)
+{
+    int kept = 0;
+
+    for (int i = 0; i < now->n; i++)
+        if (now->stack[i].candidate != candidate) now->stack[kept++] = now->stack[i];
+    now->n = kept;
+}
+
+/* One row of the log. */
+static int apply(struct standing *now, const struct entry *x, const char *action, struct err *e)
+{
+    struct entry *top = now->n > 0 ? &now->stack[now->n - 1] : NULL;
+
+    if (strcmp(action, "revoke") == 0) {
+        remove_candidate(now, x->candidate);
+    } else if (strcmp(action, "restore") == 0) {
+        if (top) top->id = x->id;
+    } else if (strcmp(action, "settle") == 0) {
+        if (top) top->settled = true;
+    } else if (strcmp(action, "refute") == 0) {
+        if (top) now->n--;
+    } else if (strcmp(action, "rollback") == 0) {
+        while (now->n > 0 && now->stack[now->n - 1].version != x->version)
+            now->n--;
+        if (now->n > 0) now->stack[now->n - 1].id = x->id;
+    } else {
+        return push(now, x, e);
+    }
+    return 0;
+}
+
+static bool provisional(const struct standing *now)
+{
+    return now->n >= 2 && !now->stack[now->n - 1].settled;
+}
 
 static int replay(struct store *s, const char *track, struct standing *out, const char *what, struct err *e)
 {
@@ -183,25 +235,13 @@ static int replay(struct store *s, const char *track, struct standing *out, cons
         "s", track));
     while ((rc = store_step(s, st, what, e)) == 1) {
         char action[16];
-        struct entry x = {sqlite3_column_int64(st, 0), sqlite3_column_int64(st, 1), sqlite3_column_int64(st, 2),
-                          sqlite3_column_int64(st, 4)};
+        struct entry x = {.id = sqlite3_column_int64(st, 0),
+                          .version = sqlite3_column_int64(st, 1),
+                          .candidate = sqlite3_column_int64(st, 2),
+                          .verdict = sqlite3_column_int64(st, 4)};
         store_text(st, 3, action, sizeof action);
-        if (strcmp(action, "revoke") == 0) {
-            int kept = 0;
-            for (int i = 0; i < out->n; i++)
-                if (out->stack[i].candidate != x.candidate) out->stack[kept++] = out->stack[i];
-            out->n = kept;
-        } else if (strcmp(action, "restore") == 0) {
-            if (out->n) out->stack[out->n - 1].id = x.id;
-        } else {
-            struct entry *more = realloc(out->stack, ((size_t)out->n + 1) * sizeof *more);
-            if (!more) {
-                rc = err_nomem(e);
-                goto out;
-            }
-            out->stack = more;
-            out->stack[out->n++] = x;
-        }
+        x.settled = strcmp(action, "promote") != 0; /* a crown took nobody's place */
+        TRY(apply(out, &x, action, e));
     }
 out:
     sqlite3_finalize(st);
@@ -215,7 +255,8 @@ out:
 /* Columns of champion h behind those of its version. */
 #define CHAMPION_SELECT                                                                                                \
     "SELECT " VERSION_COLUMNS                                                                                          \
-    ", h.id, h.at, h.action, h.verdict, h.note FROM champion h JOIN version v ON v.id = h.version"                     \
+    ", h.id, h.at, h.action, h.verdict, h.note, (SELECT run FROM verdict WHERE id = h.verdict)"                        \
+    " FROM champion h JOIN version v ON v.id = h.version"                                                              \
     " JOIN candidate c ON c.id = v.candidate JOIN run r ON r.id = v.run JOIN space s ON s.id = r.space"                \
     " JOIN environment n ON n.id = v.environment"
 
@@ -228,6 +269,7 @@ static int champion_row(struct store *s, sqlite3_stmt *st, struct store_champion
     store_text(st, VERSION_COLUMN_COUNT + 2, c->action, sizeof c->action);
     c->verdict = sqlite3_column_int64(st, VERSION_COLUMN_COUNT + 3);
     store_text(st, VERSION_COLUMN_COUNT + 4, c->note, sizeof c->note);
+    c->run = sqlite3_column_int64(st, VERSION_COLUMN_COUNT + 5);
     return 0;
 }
 
@@ -248,8 +290,25 @@ int store_champion(struct store *s, const char *track, struct store_champion *ou
     else if (rc == 0)
         rc = store_damaged(s, what, "an entry of the log is missing", e);
     *found = rc == 0;
+    out->provisional = rc == 0 && provisional(&now);
 out:
     sqlite3_finalize(st);
+    free(now.stack);
+    return rc;
+}
+
+int store_champion_before(struct store *s, const char *track, struct store_version *out, bool *found, struct err *e)
+{
+    static const char what[] = "look up the champion before";
+    struct standing now = {0};
+    int rc;
+    *found = false;
+    *out = (struct store_version){0};
+    TRY(replay(s, track, &now, what, e));
+    if (now.n < 2) goto out;
+    TRY(version_by_id(s, now.stack[now.n - 2].version, out, what, e));
+    *found = true;
+out:
     free(now.stack);
     return rc;
 }
@@ -298,6 +357,41 @@ int store_champion_revoke(struct store *s, const char *track, const char *why, s
     if (rc == 0) rc = replay(s, track, &now, what, e);
     if (rc == 0 && now.n > 0)
         rc = put_log(s, track, now.stack[now.n - 1].version, "restore", now.stack[now.n - 1].verdict, why, what, e);
+    free(now.stack);
+    return store_end(s, rc, what, e);
+}
+
+/* Where `name` lies below the standing one, as its newest place in the stack; ERR_USAGE says why it does not. */
+static int find_below(struct store *s, const char *track, const char *name, const struct standing *now, int *at,
+                      const char *what, struct err *e)
+{
+    int64_t version = 0;
+    bool known;
+    if (store_number(s, &version, &known, what, e, "SELECT id FROM version WHERE track = ? AND name = ?", "ss", track,
+                     name) != 0)
+        return -1;
+    for (*at = now->n - 1; known && *at >= 0 && now->stack[*at].version != version;)
+        --*at;
+    if (!known || *at < 0)
+        return err_set(e, ERR_USAGE,
+                       "%s %s: only a champion before the standing one can be gone back to\n`fatune champion history` "
+                       "shows them; to have another candidate tried again, `fatune run`",
+                       name,
+                       known ? "does not lie before the standing champion: it was revoked, refuted or rolled back"
+                             : "is no version of this track");
+    if (*at == now->n - 1) return err_set(e, ERR_USAGE, "%s stands already", name);
+    return 0;
+}
+
+int store_champion_rollback(struct store *s, const char *track, const char *name, const char *why, struct err *e)
+{
+    static const char what[] = "roll the champion back";
+    struct standing now = {0};
+    int at = 0;
+    if (store_begin(s, what, e) != 0) return -1;
+    int rc = replay(s, track, &now, what, e);
+    if (rc == 0) rc = find_below(s, track, name, &now, &at, what, e);
+    if (rc == 0) rc = put_log(s, track, now.stack[at].version, "rollback", now.stack[at].verdict, why, what, e);
     free(now.stack);
     return store_end(s, rc, what, e);
 }
@@ -396,9 +490,32 @@ static int put_verdict(struct store *s, const struct store_decision *d, int64_t 
     return rc;
 }
 
+/* What the log must not be silent about: this candidate was taken down before. */
+static int put_past(struct store *s, const char *track, int64_t candidate, struct buf *note, const char *what,
+                    struct err *e)
+{
+    sqlite3_stmt *st = NULL;
+    int rc;
+    TRY(store_query(s, &st, what, e,
+                    "SELECT h.action, h.at FROM champion h JOIN version v ON v.id = h.version WHERE h.track = ? AND"
+                    " v.candidate = ? AND h.action IN ('revoke', 'refute') ORDER BY h.id DESC LIMIT 1",
+                    "si", track, candidate));
+    rc = store_step(s, st, what, e);
+    if (rc < 0) goto out;
+    if (rc == 1)
+        buf_printf(note, "; it was %s on %.10s",
+                   strcmp((const char *)sqlite3_column_text(st, 0), "refute") == 0 ? "refuted" : "revoked",
+                   (const char *)sqlite3_column_text(st, 1));
+    rc = buf_check(note, e);
+out:
+    sqlite3_finalize(st);
+    return rc;
+}
+
 static int decide(struct store *s, const struct store_decision *d, char name[64], const char *what, struct err *e)
 {
     sqlite3_stmt *st = NULL;
+    struct buf note = {0};
     char track[65];
     int64_t environment = 0, verdict = 0, version = 0;
     int rc;
@@ -414,9 +531,12 @@ static int decide(struct store *s, const struct store_decision *d, char name[64]
         goto out;
     }
     TRY(put_version(s, d, environment, &version, name, what, e));
-    TRY(put_log(s, d->track, version, d->action, verdict, d->note, what, e));
+    buf_puts(&note, d->note ? d->note : "");
+    TRY(put_past(s, d->track, d->champion_candidate, &note, what, e));
+    TRY(put_log(s, d->track, version, d->action, verdict, buf_text(&note), what, e));
 out:
     sqlite3_finalize(st);
+    buf_free(&note);
     return rc;
 }
 
@@ -430,6 +550,28 @@ int store_decide(struct store *s, const struct store_decision *d, char version_n
     rc = decide(s, d, name, what, e);
     TRY(store_end(s, rc, what, e));
     if (version_name) snprintf(version_name, 64, "%s", name);
+out:
+    return rc;
+}
+
+int store_settle(struct store *s, const struct store_decision *d, bool refuted, struct err *e)
+{
+    static const char what[] = "settle a promotion";
+    struct standing now = {0};
+    int64_t verdict = 0;
+    int rc;
+    TRY(store_begin(s, what, e));
+    rc = replay(s, d->track, &now, what, e);
+    if (rc == 0 && !provisional(&now))
+        rc = err_set(e, ERR_BUG, "store: no promotion of track %.64s is provisional", d->track);
+    if (rc == 0) rc = put_verdict(s, d, &verdict, what, e);
+    if (rc == 0)
+        rc = put_log(s, d->track, now.stack[now.n - 1].version, refuted ? "refute" : "settle", verdict, d->note, what,
+                     e);
+    if (rc == 0 && refuted)
+        rc = put_log(s, d->track, now.stack[now.n - 2].version, "restore", verdict, d->note, what, e);
+    free(now.stack);
+    rc = store_end(s, rc, what, e);
 out:
     return rc;
 }

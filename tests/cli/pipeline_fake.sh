@@ -58,6 +58,23 @@ run 0 champion show
 json "d[0]['facts']['text'].startswith('fa_wmma ') and d[0]['facts']['compiled']['registers'] > 0"
 run 0 champion history --json
 json "[(x['name'], x['action']) for x in d] == [('v1', 'crown'), ('swift', 'promote')]"
+run 0 champion --json
+json "d[0]['provisional'] is True"
+run 0 champion list
+says out 'provisional until a night settles it'
+run 2 champion rollback
+says err 'rollback to whom'
+run 2 champion rollback swift
+says err 'swift stands already'
+run 2 champion list swift
+cp store/fatune.db saved.db
+run 0 champion rollback v1 --why 'swift is too new' --json --store saved.db
+json "d['left'] == 'swift' and d['champion']['name'] == 'v1' and d['champion']['action'] == 'rollback' and 'provisional' not in d['champion']"
+run 2 champion rollback swift --store saved.db
+says err 'swift does not lie before the standing champion'
+run 0 champion history --store saved.db
+says out '^v1 *rollback'
+says out 'swift is too new'
 run 0 champion list --track 000000
 says out 'no champion in track 000000'
 run 2 champion revoke --track 000000

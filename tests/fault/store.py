@@ -4,7 +4,7 @@ import json
 import sqlite3
 import sys
 
-APPEND_ONLY = ['environment', 'space', 'candidate', 'evaluation', 'proof', 'trial', 'session', 'quad', 'series', 'verdict', 'version', 'champion']
+APPEND_ONLY = ['environment', 'space', 'candidate', 'evaluation', 'proof', 'trial', 'session', 'quad', 'series', 'verdict', 'version', 'champion', 'night']
 
 
 def connect(path):

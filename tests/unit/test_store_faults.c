@@ -316,12 +316,57 @@ static void test_migration_backs_up_and_is_one_transaction(void **state)
     assert_int_equal(count(w, "SELECT count(*) FROM candidate"), 3);
 }
 
-/* A store of schema 1 as it was: read as it is, migrated by a writer with all that is in it. */
+/* What schema 3 added, taken away. */
+#define TO_SCHEMA_2                                                                                                    \
+    "DROP TABLE night; PRAGMA writable_schema=ON;"                                                                     \
+    "UPDATE sqlite_schema SET sql = replace(sql, ',''settle'',''refute'',''rollback''', '') WHERE name = 'champion';"  \
+    "PRAGMA writable_schema=RESET; PRAGMA user_version=2;"
+
+static int no_night(void *ctx, const struct store_night *n)
+{
+    (void)ctx, (void)n;
+    fail_msg("a store of schema 2 has a night");
+    return 1;
+}
+
+/* A store of schema 2 as it was: read as it is, migrated by a writer with all that is in it. */
+static void test_schema_2(void **state)
+{
+    static const char settle[] =
+        "INSERT INTO champion(track, version, action, at) VALUES('track-1', 1, 'settle', 'now')";
+    struct world *w = *state;
+    struct verdict v = {.outcome = VERDICT_PROMOTE, .ratio = 0.9};
+    struct store_decision d;
+    struct store_champion c;
+    char copy[120];
+    bool found;
+    fill(w);
+    decision(w, &d, &v, 0, w->a, "crown");
+    GOOD(store_decide(w->s, &d, NULL, &w->e));
+    assert_int_equal(sqlite3_exec(w->s->db, TO_SCHEMA_2, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(w->s->db, settle, NULL, NULL, NULL), SQLITE_CONSTRAINT_CHECK);
+    reopen(w, STORE_READ);
+    GOOD(store_nights(w->s, NULL, no_night, NULL, &w->e));
+    reopen(w, STORE_WRITE);
+    assert_int_equal(count(w, "PRAGMA user_version"), STORE_SCHEMA);
+    GOOD(store_champion(w->s, "track-1", &c, &found, &w->e));
+    assert_true(found);
+    assert_string_equal(c.version.name, "v1");
+    store_champion_free(&c);
+    assert_int_equal(sqlite3_exec(w->s->db, settle, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(count(w, "SELECT count(*) FROM night"), 0);
+    assert_int_equal(count(w, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
+    snprintf(copy, sizeof copy, "%s.bak-v2", w->path);
+    assert_int_equal(access(copy, F_OK), 0);
+}
+
+/* The same of schema 1. */
 static void test_schema_1(void **state)
 {
-    static const char old[] = "DROP TRIGGER verdict_on_candidates; PRAGMA writable_schema=ON;"
-                              "UPDATE sqlite_schema SET sql = replace(sql, ',''contestant''', '') WHERE name = 'trial';"
-                              "PRAGMA writable_schema=RESET; PRAGMA user_version=1;";
+    static const char old[] =
+        TO_SCHEMA_2 "DROP TRIGGER verdict_on_candidates; PRAGMA writable_schema=ON;"
+                    "UPDATE sqlite_schema SET sql = replace(sql, ',''contestant''', '') WHERE name = 'trial';"
+                    "PRAGMA writable_schema=RESET; PRAGMA user_version=1;";
     static const char put[] =
         "INSERT INTO trial(kind, a, b, settings, created) VALUES('contestant', 1, 2, '{}', 'now')";
     struct world *w = *state;
@@ -791,6 +836,7 @@ int main(void)
                                        T(test_snapshots_are_pruned),
                                        T(test_migration_backs_up_and_is_one_transaction),
                                        T(test_schema_1),
+                                       T(test_schema_2),
                                        T(test_read_only_folder),
                                        T(test_write_error),
                                        T(test_full_disk_leaves_no_half_promotion),
