@@ -6,6 +6,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "report_night.h"
+
 #define PLAIN_EVERY_S 10.0
 #define LIVE_EVERY_S 0.1
 
@@ -485,6 +487,7 @@ void report_run(struct buf *out, const json_t *s)
     } else {
         buf_puts(out, "\nno champion stands\n");
     }
+    report_kept(out, s);
     contestants(out, s);
     buf_printf(out, "%.1f s in all; compiling %.1f s summed over workers, screening on the device %.1f s\n",
                number(seconds, "elapsed"), number(seconds, "compile_summed"), number(seconds, "check_and_measure"));

@@ -213,7 +213,7 @@ static const char SCHEMA_3[] =
                " promotion TEXT NOT NULL CHECK(promotion IN ('','settled','refuted','open')), -- of the one that was "
                "provisional\n"
                " before INTEGER REFERENCES version, after INTEGER REFERENCES version, -- who stood, who stands\n"
-               " control REAL, control_low REAL, control_high REAL, -- A/A ratio of the standing arm, 95%\n"
+               " control REAL, control_low REAL, control_high REAL, -- A/A ratio of the standing arm, 99%\n"
                " trials INTEGER NOT NULL CHECK(trials >= 0), alpha REAL NOT NULL CHECK(alpha >= 0), -- that could have "
                "changed the champion\n"
                " anchor INTEGER REFERENCES candidate, anchor_us REAL CHECK(anchor_us IS NULL OR anchor_us > 0),"

@@ -230,7 +230,7 @@ struct store_night {
     char outcome[16];   /* crowned | promoted | refuted | kept | broken | none: nobody stands */
     char promotion[16]; /* what became of a provisional promotion: settled | refuted | open; "": there was none */
     char before[64], after[64];                /* names of the versions, "": nobody */
-    double control, control_low, control_high; /* A/A ratio of the standing arm, 95%; NAN: not measured */
+    double control, control_low, control_high; /* A/A ratio of the standing arm, 99%; NAN: not measured */
     int trials;                                /* that could have changed the champion */
     double alpha;                              /* spent on them, added up */
     int64_t anchor;                            /* candidate, 0: none */

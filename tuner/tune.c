@@ -14,10 +14,13 @@
 
 static json_t *run_settings(const struct tune *t)
 {
-    return json_pack("{s:I,s:s,s:i,s:f,s:I,s:o,s:o}", "confirms_run", (json_int_t)t->confirms, "strategy",
-                     t->o->strategy ? t->o->strategy : t->space.search.strategy, "evaluations", t->evaluations,
-                     "minutes", t->minutes, "seed", (json_int_t)t->seed, "target", target_to_json(&t->target),
-                     "contestants", tune_contestants_json(t));
+    json_t *j = json_pack("{s:I,s:s,s:i,s:f,s:I,s:o,s:o}", "confirms_run", (json_int_t)t->confirms, "strategy",
+                          t->o->strategy ? t->o->strategy : t->space.search.strategy, "evaluations", t->evaluations,
+                          "minutes", t->minutes, "seed", (json_int_t)t->seed, "target", target_to_json(&t->target),
+                          "contestants", tune_contestants_json(t));
+
+    if (t->night) json_object_set_new(j, "night", json_integer(t->night));
+    return j;
 }
 
 static int begin(struct tune *t, const char *key, int64_t space, int64_t environment, struct err *e)
@@ -49,9 +52,9 @@ static int name_is_free(struct tune *t, bool found, struct err *e)
     return taken ? err_set(e, ERR_USAGE, "a version is called %s already; choose another name for --as", t->o->as) : 0;
 }
 
-/* Finds the run to go on with, or begins one. A finished run with this key is confirmed again: the new run takes over its evaluations and
- * standings, and goes straight to fresh sessions. One that was cut off while it took them over goes on doing so. */
-static int open_run(struct tune *t, struct err *e)
+/* A finished run with this key is confirmed again: the new run takes over its evaluations and standings, and goes straight to fresh
+ * sessions. One that was cut off while it took them over goes on doing so. */
+int tune_begin(struct tune *t, struct err *e)
 {
     char key[DIGEST_HEX], numbers[160], templates[DIGEST_HEX] = "";
     json_t *problem = problem_to_json(&t->space.problem);
@@ -60,6 +63,7 @@ static int open_run(struct tune *t, struct err *e)
     int rc;
 
     snprintf(numbers, sizeof numbers, "%llu %d", (unsigned long long)t->seed, t->evaluations);
+    if (t->night) snprintf(numbers + strlen(numbers), sizeof numbers - strlen(numbers), " night %d", t->night);
     for (int i = 0; i < domain_templates(t->domain); i++) { /* a changed template is another run */
         char all[DIGEST_HEX];
         if (domain_unfit(t->domain, i)) continue;
@@ -237,6 +241,7 @@ static int keep_state(struct tune *t, const struct tune_item *winner, struct err
     if (t->confirms) json_object_set_new(summary, "confirms_run", json_integer(t->confirms));
     if (winner) json_object_set_new(summary, "winner", json_integer(winner->seq));
     if (winner) json_object_set(summary, "trials", t->trials);
+    if (t->night_facts) json_object_set(summary, "night", t->night_facts);
     rc = store_run_state(t->store, t->run.id, "confirm", 0, summary, e);
     json_decref(summary);
     return rc;
@@ -312,25 +317,69 @@ out:
     return rc == 0 ? dead : NULL;
 }
 
-static json_t *summary(struct tune *t, struct err *e)
+struct best {
+    const struct tune *t;
+    struct cand cand;
+    double us;
+};
+
+static int take_best(void *ctx, const struct store_evaluation *v)
+{
+    struct best *b = ctx;
+
+    if (v->fate == FATE_OK && (b->us <= 0 || v->us < b->us) &&
+        cand_from_json(b->t->domain, v->params, &b->cand, NULL) == 0)
+        b->us = v->us;
+    return 0;
+}
+
+/* The best of this run's search scores: they select, and decide nothing. */
+static json_t *best_json(struct tune *t, struct err *e)
+{
+    struct best best = {.t = t};
+    struct buf text = {0};
+    json_t *j;
+
+    if (store_evaluations(t->store, t->run.id, take_best, &best, e) != 0) return NULL;
+    if (best.us <= 0) return json_null();
+    cand_text(t->domain, &best.cand, &text);
+    j = json_pack("{s:s,s:f}", "candidate", buf_text(&text), "us", best.us);
+    buf_free(&text);
+    if (!j) err_nomem(e);
+    return j;
+}
+
+static json_t *rule_json(const struct tune *t)
+{
+    const double target = t->space.promote.target_us;
+
+    return json_pack("{s:f,s:f,s:f,s:i,s:o}", "min_gain", t->space.promote.min_gain, "hedges_g",
+                     t->space.promote.hedges_g, "alpha", t->space.promote.alpha, "sessions", t->space.promote.sessions,
+                     "target_us", target > 0 ? json_real(target) : json_null());
+}
+
+json_t *tune_summary(struct tune *t, struct err *e)
 {
     json_t *champion = champion_json(t, e), *dead = champion ? dead_json(t, e) : NULL;
+    json_t *best = dead ? best_json(t, e) : NULL;
     struct buf arm = {0};
     json_t *out;
     char problem[128], device[32];
 
-    if (!dead) {
+    if (!best) {
         json_decref(champion);
+        json_decref(dead);
         return NULL;
     }
     problem_text(&t->space.problem, problem, sizeof problem);
     target_text(&t->target, device, sizeof device);
-    out = json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:i,s:i,s:i,s:o,s:o,s:o,s:O,s:o}", "run", (json_int_t)t->run.id,
-                    "space", t->space.name, "problem", problem, "device", device, "device_name", t->target.name,
-                    "track", t->track, "strategy", t->strategy, "seed", (json_int_t)t->seed, "proposals",
-                    t->recalled > 0 ? t->recalled : t->nitems, "aliases", t->progress.aliases, "compiled",
-                    farm_compiled(t->farm), "dead", dead, "fates", fates_json(t), "standings", standings_json(t),
-                    "trials", t->trials, "champion", champion);
+    out =
+        json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:o,s:o,s:O,s:o}", "run",
+                  (json_int_t)t->run.id, "space", t->space.name, "problem", problem, "device", device, "device_name",
+                  t->target.name, "track", t->track, "strategy", t->strategy, "seed", (json_int_t)t->seed, "proposals",
+                  t->recalled > 0 ? t->recalled : t->nitems, "aliases", t->progress.aliases, "known", t->progress.known,
+                  "compiled", farm_compiled(t->farm), "best_search", best, "rule", rule_json(t), "dead", dead, "fates",
+                  fates_json(t), "standings", standings_json(t), "trials", t->trials, "champion", champion);
     if (!out) {
         err_nomem(e);
         return NULL;
@@ -458,7 +507,7 @@ static bool recall_decision(struct tune *t)
     return true;
 }
 
-static int stages(struct tune *t, struct err *e)
+int tune_stages(struct tune *t, struct err *e)
 {
     bool usable = false;
 
@@ -486,11 +535,11 @@ int tune_run(const struct tune_options *o, json_t **out, struct err *e)
     if (!t) return err_nomem(e);
     TRY(tune_open(t, o, true, e));
     TRY(tune_contestants_find(t, e));
-    TRY(open_run(t, e));
+    TRY(tune_begin(t, e));
     begun = true;
     if (!t->target.is_host_cpu) TRY(tune_contestants_start(t, e));
-    TRY(stages(t, e));
-    *out = summary(t, e);
+    TRY(tune_stages(t, e));
+    *out = tune_summary(t, e);
     rc = *out ? store_run_state(t->store, t->run.id, "done", worker_now() - t->started, *out, e) : -1;
     if (rc == 0) begun = false;
 out:

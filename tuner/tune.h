@@ -14,6 +14,8 @@
 #include "err.h"
 #include "fate.h"
 
+struct store;
+
 enum tune_phase { TUNE_PREPARE, TUNE_SEARCH, TUNE_RACE, TUNE_CHECK, TUNE_CONFIRM, TUNE_CONTEST, TUNE_COMPILE };
 
 struct tune_progress {
@@ -33,6 +35,7 @@ struct tune_options {
     const char *space;     /* path */
     const char *device;    /* NULL: auto */
     const char *store;     /* path of the store */
+    struct store *opened;  /* that store, open for writing, kept by the caller; NULL: it is opened here */
     const char *templates; /* extra folder of templates, or NULL */
     const char *strategy;  /* NULL: the space's */
     int evaluations;       /* 0: the space's */
@@ -51,6 +54,12 @@ struct tune_options {
 
 /* The whole of `fatune run`. *summary: new reference, what --json prints (schema: docs/JSON.md). ERR_INTERRUPTED: committed, resumable. */
 int tune_run(const struct tune_options *o, json_t **summary, struct err *e);
+
+/* One night of a space, from cron: the standing champion is compiled and checked anew, with fresh inputs and on shapes beside its own; a
+ * promotion that no night has settled is tried again with changed signs; a search that starts from what is known, race, confirmation and
+ * decision as in a run; the anchor; a row in the ledger. A night that was cut off goes on. *out (schema: docs/JSON.md) is set as well when
+ * the champion does not pass: ERR_INPUT, the row is written, nobody takes its place. Contestants are not met. */
+int tune_night(const struct tune_options *o, json_t **out, struct err *e);
 
 /* `fatune eval`: one candidate from source to time. set: "K=V,..." over the default, or NULL. full: every stress input and law.
  * Nothing is stored. *out: fate, text, resources, report, samples, launch, source digest. */

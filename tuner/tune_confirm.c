@@ -23,16 +23,20 @@ struct confirm {
 
 /* ---- full checks ---- */
 
-/* A candidate's full check, once a run: the proof is kept. */
 int tune_prove(struct tune *t, struct tune_item *i, bool *passed, struct err *e)
 {
+    char shape[96], level[128] = "full";
     json_t *report = NULL, *detail;
     enum fate fate, search_fate = i->fate;
     bool found;
     double us = i->us;
     int rc, k = i->k;
 
-    TRY(store_check_get(t->store, t->run.id, i->row, "full", &fate, &report, &found, e));
+    if (i->shape) {
+        problem_text(&i->shape->problem, shape, sizeof shape);
+        snprintf(level, sizeof level, "full, %s", shape);
+    }
+    TRY(store_check_get(t->store, t->run.id, i->row, level, &fate, &report, &found, e));
     if (!found) {
         detail = i->detail;
         i->detail = NULL; /* a check that its worker did not survive has no report */
@@ -41,7 +45,7 @@ int tune_prove(struct tune *t, struct tune_item *i, bool *passed, struct err *e)
         i->detail = detail;
         if (rc != 0) goto out;
         fate = i->fate;
-        TRY(store_check_put(t->store, t->run.id, i->row, i->job.key, "full", fate, report, e));
+        TRY(store_check_put(t->store, t->run.id, i->row, i->job.key, level, fate, report, e));
     }
     i->k = k;
     i->us = us;
@@ -49,9 +53,9 @@ int tune_prove(struct tune *t, struct tune_item *i, bool *passed, struct err *e)
     *passed = fate == FATE_OK;
     if (!*passed) {
         struct buf text = {0};
-        cand_text(t->domain, &i->cand, &text);
-        tune_report(t, "fails the full check (%s): %s%s%s", fate_name(fate), buf_text(&text), i->log ? "\n  " : "",
-                    i->log ? i->log : "");
+        cand_text(tune_domain(t, i), &i->cand, &text);
+        tune_report(t, "fails the check (%s) as %s: %s%s%s", fate_name(fate), level, buf_text(&text),
+                    i->log ? "\n  " : "", i->log ? i->log : "");
         buf_free(&text);
         i->fate = fate;
     }
@@ -160,16 +164,21 @@ static int judge(struct tune *t, const struct confirm *c, struct finalist *f, co
     }
 }
 
+struct verdict_rule tune_rule(const struct tune *t, int shares)
+{
+    return (struct verdict_rule){.min_gain = t->space.promote.min_gain,
+                                 .hedges_g = t->space.promote.hedges_g,
+                                 .alpha = t->space.promote.alpha / shares,
+                                 .target_us = t->space.promote.target_us,
+                                 .min_sessions = TUNE_LEAST_SESSIONS,
+                                 .resamples = TUNE_RESAMPLES,
+                                 .control_required = true};
+}
+
 static int decide(struct tune *t, struct confirm *c, struct err *e)
 {
     int looks = t->space.promote.nlooks > 0 ? t->space.promote.nlooks : 1;
-    struct verdict_rule rule = {.min_gain = t->space.promote.min_gain,
-                                .hedges_g = t->space.promote.hedges_g,
-                                .alpha = t->space.promote.alpha / (c->n > 0 ? c->n : 1) / looks,
-                                .target_us = t->space.promote.target_us,
-                                .min_sessions = TUNE_LEAST_SESSIONS,
-                                .resamples = TUNE_RESAMPLES,
-                                .control_required = true};
+    struct verdict_rule rule = tune_rule(t, (c->n > 0 ? c->n : 1) * looks);
 
     for (int i = 0; i < c->n; i++) {
         struct finalist *f = &c->f[i];

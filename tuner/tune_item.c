@@ -55,6 +55,11 @@ static void set_log(struct tune_item *i, const char *text)
     i->log = text && *text ? strdup(text) : NULL;
 }
 
+struct domain *tune_domain(const struct tune *t, const struct tune_item *i)
+{
+    return i->shape ? i->shape->domain : t->domain;
+}
+
 int tune_prepare(struct tune *t, struct tune_item *i, struct err *e)
 {
     struct rendered r = {0};
@@ -62,7 +67,7 @@ int tune_prepare(struct tune *t, struct tune_item *i, struct err *e)
     int rc = 0;
 
     if (i->rendered) return 0;
-    if (cand_render(t->domain, &i->cand, &r, &refused) != 0) {
+    if (cand_render(tune_domain(t, i), &i->cand, &r, &refused) != 0) {
         i->fate = FATE_RENDER;
         i->done = true;
         set_log(i, refused.text);
@@ -237,15 +242,17 @@ static void doubt(struct tune *t, struct tune_item *i)
 int tune_evaluate(struct tune *t, struct tune_item *i, enum tune_check check, int nsamples, double *samples_out,
                   int *got, struct err *e)
 {
-    json_t *request = json_pack("{s:s,s:o,s:o}", "op", "evaluate", "problem", problem_to_json(&t->space.problem),
-                                "kernel", tune_kernel_json(i));
+    const struct tune_item *reference = i->shape ? &i->shape->reference : &t->reference;
+    json_t *request =
+        json_pack("{s:s,s:o,s:o}", "op", "evaluate", "problem",
+                  problem_to_json(i->shape ? &i->shape->problem : &t->space.problem), "kernel", tune_kernel_json(i));
     json_t *reply;
     const char *name, *log;
     char *text;
     int rc;
 
     if (check != TUNE_NO_CHECK) {
-        json_object_set_new(request, "reference", tune_kernel_json(&t->reference));
+        json_object_set_new(request, "reference", tune_kernel_json(reference));
         json_object_set_new(request, "rule", rule_json(t, i, check));
     }
     if (nsamples > 0)

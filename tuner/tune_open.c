@@ -116,13 +116,11 @@ static int start_workers(struct tune *t, struct err *e)
     return 0;
 }
 
-/* The reference template of the device's language: always the first thing compiled. */
-static int prepare_reference(struct tune *t, struct err *e)
+int tune_reference(struct tune *t, const struct problem *p, struct tune_item *out, struct err *e)
 {
     char name[64];
     char text[4096];
-    struct space s = {
-        .problem = t->space.problem, .name = (char *)(uintptr_t) "reference", .path = (char *)(uintptr_t) ""};
+    struct space s = {.problem = *p, .name = (char *)(uintptr_t) "reference", .path = (char *)(uintptr_t) ""};
     struct space_name tmpl = {.name = name, .at = {.file = t->space.path, .line = 1, .column = 1}};
     struct domain *d = NULL;
     struct cand c;
@@ -139,12 +137,12 @@ static int prepare_reference(struct tune *t, struct err *e)
         goto out;
     }
     TRY(cand_render(d, &c, &r, e));
-    t->reference.launch = r.launch;
-    TRY(farm_submit(t->farm, &t->reference.job, &r, e));
-    TRY(farm_wait(t->farm, &t->reference.job, e));
-    if (t->reference.job.fate != FATE_OK)
+    out->launch = r.launch;
+    TRY(farm_submit(t->farm, &out->job, &r, e));
+    TRY(farm_wait(t->farm, &out->job, e));
+    if (out->job.fate != FATE_OK)
         rc = err_set(e, ERR_DEVICE, "the reference kernel %s did not compile on %s: %s", name, t->target.name,
-                     t->reference.job.log ? t->reference.job.log : fate_text(t->reference.job.fate));
+                     out->job.log ? out->job.log : fate_text(out->job.fate));
 out:
     rendered_free(&r);
     domain_close(d);
@@ -169,10 +167,11 @@ int tune_open_space(struct tune *t, const struct tune_options *o, struct space *
     TRY(target_resolve(o->device, NULL, &t->target, e));
     TRY(usable_templates(t, e));
     TRY(identify(t, e));
-    if (with_store) TRY(store_open(&t->store, store, STORE_WRITE, e));
+    t->store = o->opened;
+    if (with_store && !t->store) TRY(store_open(&t->store, store, STORE_WRITE, e));
     TRY(worker_loop_open(&t->loop, e));
     TRY(start_workers(t, e));
-    TRY(prepare_reference(t, e));
+    TRY(tune_reference(t, &t->space.problem, &t->reference, e)); /* the first thing compiled */
     t->trials = json_array();
     t->meetings = json_array();
     if (!t->trials || !t->meetings) rc = err_nomem(e);
@@ -204,16 +203,20 @@ void tune_close(struct tune *t)
         free(t->items[i]);
     }
     free(t->items);
+    for (int i = 0; i < t->napart; i++)
+        tune_item_free(&t->apart[i]);
+    tune_shapes_close(t);
     tune_item_free(&t->reference);
     tune_item_free(&t->again);
     if (t->has_champion) store_champion_free(&t->champion);
     store_run_free(&t->run);
-    store_close(t->store);
+    if (t->o && !t->o->opened) store_close(t->store);
     domain_close(t->domain);
     space_free(&t->space);
     json_decref(t->environment);
     json_decref(t->trials);
     json_decref(t->meetings);
     json_decref(t->decided);
+    json_decref(t->night_facts);
     *t = (struct tune){0};
 }

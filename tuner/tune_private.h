@@ -19,10 +19,13 @@
 #define TUNE_LEAST_SESSIONS 8
 #define TUNE_RESAMPLES 9999
 
+struct tune_shape;
+
 /* One proposal of the run. */
 struct tune_item {
     int seq;
     struct cand cand;
+    const struct tune_shape *shape; /* NULL: the space's own; borrowed */
     char id[DIGEST_HEX];
     int64_t row; /* candidate's id in the store, 0 when not stored */
     bool rendered;
@@ -37,6 +40,15 @@ struct tune_item {
     json_t *detail;
     char *log;
 };
+
+/* Another problem that a configuration is checked on. */
+struct tune_shape {
+    struct problem problem;
+    struct domain *domain; /* of the one template */
+    struct tune_item reference, item;
+};
+#define TUNE_SHAPES 3
+#define TUNE_APART 4
 
 /* A trial's size after the time box. */
 struct tune_plan {
@@ -63,6 +75,8 @@ struct tune {
     char environment_digest[DIGEST_HEX], track[DIGEST_HEX];
     struct tune_item reference;
     struct tune_item again; /* the second copy of an A/A trial */
+    int night;           /* number of the night of the track, 0: this is none */
+    json_t *night_facts; /* what this night has done so far; kept in the run's summary */
     struct store_run run;
     uint64_t seed;
     char strategy[32];
@@ -70,6 +84,9 @@ struct tune {
     double minutes, started, elapsed_before;
     struct tune_item **items; /* by seq */
     int nitems, items_cap, nforced;
+    struct tune_item apart[TUNE_APART]; /* a night's own, which are no proposals */
+    int napart;
+    struct tune_shape shapes[TUNE_SHAPES];
     int recalled;               /* evaluations of this run that are in the store alone: its search was over */
     struct tune_item *standing; /* arm A: champion or default; in items */
     struct store_champion champion;
@@ -102,12 +119,31 @@ void tune_report(struct tune *t, const char *fmt, ...) __attribute__((format(pri
 void tune_tick(struct tune *t);
 /* ERR_INTERRUPTED when a signal has arrived. */
 int tune_interrupted(struct tune *t, struct err *e);
+/* Renders and compiles the reference template of the device's language for p. ERR_DEVICE when it cannot serve it. */
+int tune_reference(struct tune *t, const struct problem *p, struct tune_item *out, struct err *e);
 
 /* ---- tune.c ---- */
+/* Finds the run to go on with, or begins one; the standing champion. */
+int tune_begin(struct tune *t, struct err *e);
+/* Search and race, or what the store has of them; confirmation and decision; contestants. */
+int tune_stages(struct tune *t, struct err *e);
+/* What `fatune run --json` prints; new reference, NULL with e set. */
+json_t *tune_summary(struct tune *t, struct err *e);
+/* The standing champion as a point of this space; ERR_INPUT when it is none any more, or its template has changed. tune_search.c */
+int tune_champion_point(struct tune *t, const struct store_version *v, struct cand *out, struct err *e);
 /* The run's state becomes "confirm"; its standings, and who stood, are kept so that a restart goes on there. */
 int tune_to_confirm(struct tune *t, struct err *e);
 
+/* ---- tune_shape.c ---- */
+/* The full check of the configuration c, which is of's, on shapes beside the space's own: one token less, one query, and one that this
+ * run's seed draws; none is larger. *out: list of {"problem", "fate", "left_out"}, new reference. ERR_INPUT: it gives wrong results on one
+ * that its template says it can serve. */
+int tune_check_shapes(struct tune *t, const struct tune_item *of, const char *name, json_t **out, struct err *e);
+void tune_shapes_close(struct tune *t);
+
 /* ---- tune_item.c: one candidate ---- */
+/* What i is a point of. */
+struct domain *tune_domain(const struct tune *t, const struct tune_item *i);
 struct tune_item *tune_item_new(struct tune *t, const struct cand *c, struct err *e); /* appended to items */
 void tune_item_free(struct tune_item *i);
 /* Renders and queues the compilation; a failure is the item's fate. -1: the machine. */
@@ -131,8 +167,11 @@ double tune_item_floor(const struct tune *t);
 int tune_search(struct tune *t, struct err *e);  /* tune_search.c */
 int tune_race(struct tune *t, struct err *e);    /* tune_race.c */
 int tune_confirm(struct tune *t, struct err *e); /* tune_confirm.c: full checks, trials, verdicts, the champion */
+/* The space's rule, with one of so many shares of alpha. */
+struct verdict_rule tune_rule(const struct tune *t, int shares);
 
-/* The full check of an item that is ready, once a run: the proof is kept. Not *passed: its fate says why, and it is out. tune_confirm.c */
+/* The full check of an item that is ready, once a run and shape: the proof is kept. Not *passed: its fate says why, and it is out.
+ * tune_confirm.c */
 int tune_prove(struct tune *t, struct tune_item *i, bool *passed, struct err *e);
 
 /* tune_trial.c */

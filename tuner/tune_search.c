@@ -206,7 +206,9 @@ static int recall(struct tune *t, struct tune_item *i, const struct past *past, 
         adopt(i, &v);
         i->known = true;
         if (!i->detail) i->detail = json_object();
-        json_object_set_new(i->detail, "known_from_run", json_integer(v.run));
+        json_object_del(i->detail, "report"); /* that run has it: a store that grows by nights need not repeat it */
+        if (!json_object_get(i->detail, "known_from_run"))
+            json_object_set_new(i->detail, "known_from_run", json_integer(v.run));
         same = twin(t, i);
         if (same) become_alias(i, same);
         rc = commit(t, i, NULL, 0, e);
@@ -262,43 +264,78 @@ static int finish_all(struct tune *t, int from, struct err *e)
     return 0;
 }
 
-/* The standing champion, if there is one, as arm A: it must still be what it was. */
-static int champion_item(struct tune *t, const struct past *past, struct err *e)
+int tune_champion_point(struct tune *t, const struct store_version *v, struct cand *out, struct err *e)
 {
     struct err why = {0};
-    struct tune_item *i;
-    struct cand c;
+    char id[DIGEST_HEX];
 
-    if (cand_from_json(t->domain, t->champion.version.params, &c, &why) != 0 || !domain_valid(t->domain, &c, &why)) {
+    if (cand_from_json(t->domain, v->params, out, &why) != 0 || !domain_valid(t->domain, out, &why)) {
         return err_set(
             e, ERR_INPUT,
             "the standing champion %s is no longer a point of this space: %s\nrestore the template or the space, or "
             "`fatune champion revoke` it",
-            t->champion.version.name, why.text);
+            v->name, why.text);
     }
-    if (!(i = start(t, &c, past, e))) return -1;
-    if (strcmp(i->id, t->champion.version.cand) != 0)
+    cand_id(t->domain, out, id);
+    if (strcmp(id, v->cand) != 0)
         return err_set(e, ERR_INPUT,
                        "the template of the standing champion %s has changed since it was crowned, so it cannot be "
                        "measured again\nrestore the template, or `fatune champion revoke` it",
-                       t->champion.version.name);
-    t->standing = i;
+                       v->name);
     return 0;
 }
 
+struct known {
+    struct tune *t;
+    const struct past *past;
+    struct err *e;
+};
+
+/* A point that did well in an earlier run: proposed again when it is still the same kernel. Where it was measured in this environment its
+ * answer is known. */
+static int propose_known(void *ctx, const json_t *params, const char *cand, double us)
+{
+    const struct known *k = ctx;
+    struct tune *t = k->t;
+    char id[DIGEST_HEX];
+    struct cand c;
+
+    (void)us;
+    if (cand_from_json(t->domain, params, &c, NULL) != 0 || !domain_valid(t->domain, &c, NULL)) return 0;
+    cand_id(t->domain, &c, id);
+    if (strcmp(id, cand) != 0) return 0;
+    for (int i = 0; i < t->nitems; i++)
+        if (strcmp(t->items[i]->id, id) == 0) return 0;
+    return start(t, &c, k->past, k->e) ? 0 : 1;
+}
+
+/* A night starts from what is known: the best of the runs before this one, which stay the same however often it goes on. */
+static int propose_best(struct tune *t, const struct past *past, struct err *e)
+{
+    struct known k = {t, past, e};
+
+    if (!t->night) return 0;
+    if (store_best(t->store, t->track, t->run.environment, t->run.id, TUNE_RACE_KEEP, propose_known, &k, e) != 0)
+        return -1;
+    return e->code == ERR_OK ? 0 : -1;
+}
+
+/* Proposals that are not the strategy's: the standing champion as arm A, which must still be what it was, or the defaults. */
 static int forced(struct tune *t, const struct past *past, struct err *e)
 {
     struct cand c;
     int rc = 0;
 
     if (t->has_champion) {
-        TRY(champion_item(t, past, e));
+        TRY(tune_champion_point(t, &t->champion.version, &c, e));
+        if (!(t->standing = start(t, &c, past, e))) return -1;
     } else {
         for (int i = 0; i < domain_templates(t->domain); i++) {
             if (domain_unfit(t->domain, i) || !domain_default(t->domain, i, &c)) continue;
             if (!start(t, &c, past, e)) return -1;
         }
     }
+    TRY(propose_best(t, past, e));
     t->nforced = t->nitems;
     TRY(finish_all(t, 0, e));
     if (t->has_champion && t->standing->fate != FATE_OK) {

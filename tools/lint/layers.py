@@ -30,6 +30,7 @@ stats     1
 search    1  cand space tmpl
 race      1  stats
 verdict   1  stats
+chart     1
 device    2  cuda_nvml
 health    2  cuda_nvml
 cuda_nvml 2
@@ -73,7 +74,7 @@ LIBRARIES = [
 ]
 
 # No clock, no file, no environment, no chance but the stream handed in.
-PURE = r'(verdict|stats|race|search|knobs)(_\w+)?\.c'
+PURE = r'(verdict|stats|race|search|knobs|chart)(_\w+)?\.c'
 IMPURE = (r'(?<![\w.>])(clock_gettime|gettimeofday|time|clock|nanosleep|usleep|fopen|open|read|write|getenv|secure_getenv|rand|'
           r'srand|random|drand48|getrandom|arc4random)\s*\(')
 # Below the commands nothing prints or exits. serve is the child's main loop: it alone may end its process, by _exit.
