@@ -43,7 +43,7 @@ static void tried(struct buf *out, const json_t *run)
     if (failed > 0) buf_printf(out, ", %.0f failed", failed);
     buf_puts(out, "\n");
     if (best && json_is_object(best))
-        buf_printf(out, "  best search score %.3f us: %s (a score selects; it decides nothing)\n", number(best, "us"),
+        buf_printf(out, "  best search score, which decides nothing: %.3f us\n    %s\n", number(best, "us"),
                    text(best, "candidate"));
 }
 
@@ -68,7 +68,7 @@ static void challenger(struct buf *out, size_t i, const json_t *trial, const jso
 {
     const json_t *v = json_object_get(trial, "verdict"), *clauses = json_object_get(v, "clauses");
 
-    buf_printf(out, "  finalist %zu, %s: %s\n", i + 1, text(trial, "candidate"), text(v, "outcome"));
+    buf_printf(out, "  finalist %zu: %s\n    %s\n", i + 1, text(v, "outcome"), text(trial, "candidate"));
     for (size_t n = 0; n < json_array_size(clauses); n++) {
         const json_t *c = json_array_get(clauses, n);
         if (!flag(c, "passed")) buf_printf(out, "    %s: %s\n", text(c, "clause"), text(c, "why"));

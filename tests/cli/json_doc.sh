@@ -40,6 +40,16 @@ keep devices 0 devices --json
 keep diagnosis 0 doctor --json
 keep 'evaluation now' 0 eval "$SOURCE_DIR/tests/data/spaces/mapped.yaml" --templates "$SOURCE_DIR/tests/data/templates" --device fake --json
 json "[m['box_columns'] for m in d['launch']['maps']] == [64, 64] and d['launch']['args'] == ['q', 'k', 'v', 'o']"
+# Nights: the first crowns, the second tries a promotion that a run made meanwhile; one that nobody can hold; a champion that fails.
+keep nights 0 nightly "$smoke" --device fake --store n.db --evaluations 3 --json
+keep run 0 run "$smoke" --device fake --store n.db --seed 5 --json
+keep nights 3 nightly "$smoke" absent.yaml --device fake --store n.db --evaluations 3 --json
+json "d['nights'][0]['promotion']['became'] == 'settled' and d['exit_code'] == 3 and 'absent.yaml' in d['nights'][1]['error']"
+sed 's/^validate:.*/validate: {atol: 1.0e-9, rtol: 1.0e-9, repeats: 5}/' "$smoke" >strict.yaml
+keep nights 3 nightly strict.yaml --device fake --store n.db --json
+json "d['nights'][0]['outcome'] == 'broken'"
+keep 'list of ledger row' 0 champion ledger --store n.db --json
+json "[x['outcome'] for x in d] == ['crowned', 'kept', 'broken']"
 # Contestants: one that is right, one that is wrong, one that is not there.
 fake=$SOURCE_DIR/tests/data/contestants/fake
 { cat "$smoke"; echo "contestants: [{name: good, command: [$fake]}, {name: bad, command: [$fake, --fault, wrong]},"
