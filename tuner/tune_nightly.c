@@ -56,15 +56,15 @@ static int open_facts(struct tune *t, struct err *e)
 
 /* ---- kernels that are no proposals ---- */
 
-/* A version, rendered and on its way through the compilers. NULL: why is in e. */
-static struct tune_item *version_item(struct tune *t, const struct store_version *v, struct err *e)
+/* A version, rendered and compiled; again: though its binary is there. NULL: why is in e. */
+static struct tune_item *version_item(struct tune *t, const struct store_version *v, bool again, struct err *e)
 {
     struct tune_item *i;
 
     for (int n = 0; n < t->napart; n++)
-        if (strcmp(t->apart[n].id, v->cand) == 0) return &t->apart[n];
+        if (strcmp(t->apart[n].id, v->cand) == 0 && t->apart[n].job.again == again) return &t->apart[n];
     i = &t->apart[t->napart++];
-    *i = (struct tune_item){.seq = -1, .row = v->candidate, .alias_of = -1, .us = NAN};
+    *i = (struct tune_item){.seq = -1, .row = v->candidate, .alias_of = -1, .us = NAN, .job.again = again};
     if (tune_champion_point(t, v, &i->cand, e) != 0) return NULL;
     cand_id(t->domain, &i->cand, i->id);
     return tune_prepare(t, i, e) != 0 || (i->rendered && farm_wait(t->farm, &i->job, e) != 0) ? NULL : i;
@@ -109,7 +109,7 @@ static int check_champion(struct tune *t, struct err *e)
     t->progress.phase = TUNE_CHECK;
     tune_report(t, "night %d: champion %s is checked anew, with fresh inputs and on shapes beside its own", t->night,
                 t->champion.version.name);
-    if (!(i = version_item(t, &t->champion.version, e))) return -1;
+    if (!(i = version_item(t, &t->champion.version, true, e))) return -1;
     if (not_made(i))
         return broken(t, "cannot be compiled any more", fate_name(i->rendered ? i->job.fate : FATE_RENDER), not_made(i),
                       e);
@@ -145,8 +145,8 @@ static int rematch_arms(struct tune *t, struct rematch *m, struct err *e)
     struct err why = {0};
     bool ok;
 
-    if (!(m->now = version_item(t, &t->champion.version, e))) return -1;
-    m->before = version_item(t, &m->old, &why);
+    if (!(m->now = version_item(t, &t->champion.version, false, e)) || tune_ready(t, m->now, e) != 0) return -1;
+    m->before = version_item(t, &m->old, false, &why);
     if (!m->before && why.code != ERR_INPUT) {
         *e = why;
         return -1;
@@ -364,7 +364,7 @@ static struct tune_item *anchor_item(struct tune *t, const struct store_version 
         if (strcmp(t->items[n]->id, v->cand) == 0 && t->items[n]->fate == FATE_OK && t->items[n]->k > 0)
             i = t->items[n];
     if (i) return tune_ready(t, i, e) == 0 ? i : NULL;
-    i = version_item(t, v, &refused);
+    i = version_item(t, v, false, &refused);
     if (!i && refused.code != ERR_INPUT)
         *e = refused;
     else if (!i || not_made(i))

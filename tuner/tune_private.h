@@ -48,7 +48,7 @@ struct tune_shape {
     struct tune_item reference, item;
 };
 #define TUNE_SHAPES 3
-#define TUNE_APART 4
+#define TUNE_APART 5
 
 /* A trial's size after the time box. */
 struct tune_plan {
@@ -75,8 +75,8 @@ struct tune {
     char environment_digest[DIGEST_HEX], track[DIGEST_HEX];
     struct tune_item reference;
     struct tune_item again; /* the second copy of an A/A trial */
-    int night;           /* number of the night of the track, 0: this is none */
-    json_t *night_facts; /* what this night has done so far; kept in the run's summary */
+    int night;              /* number of the night of the track, 0: this is none */
+    json_t *night_facts;    /* what this night has done so far; kept in the run's summary */
     struct store_run run;
     uint64_t seed;
     char strategy[32];

@@ -328,7 +328,8 @@ int tune_trial_of(struct tune *t, struct tune_pairing *pair, const struct tune_p
     if (found) {
         adopt_plan(&p, pair, kept);
         if (p.look > p.sessions) p.sessions = p.look;
-        if (out->n > 0) tune_report(t, "going on with a trial: %d of %d sessions are kept", out->n, p.sessions);
+        if (out->n > 0 && out->n < p.sessions)
+            tune_report(t, "going on with a trial: %d of %d sessions are kept", out->n, p.sessions);
     } else {
         fresh = settings(t, pair, &p);
         TRY(store_trial_begin(t->store, t->run.id, pair->kind, pair->row[0], pair->row[1], fresh, trial_id, e));
