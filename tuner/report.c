@@ -311,18 +311,22 @@ static void held_down(struct buf *out, const json_t *h)
     if (held && *comma == ';') buf_puts(out, "; nothing held it down");
 }
 
+static bool monitored(const json_t *h)
+{
+    return json_object_get(h, "clock_mhz") || json_object_get(h, "idle_mhz") || json_object_get(h, "held_down");
+}
+
 /* The device during the trial, and what followed from it. */
-static void device_health(struct buf *out, const json_t *c)
+static void device_health(struct buf *out, const json_t *h, double sessions)
 {
     static const struct {
         const char *member, *words;
     } spoiled[] = {{"clock", "the SM clock moved by more than 1% inside them"},
                    {"throttle", "a reason to hold the clock down came or went inside them"},
                    {"letter", "a time in them is no time"}};
-    const json_t *h = json_object_get(c, "health"), *lost = json_object_get(h, "spoiled");
-    const json_t *strangers = json_object_get(h, "strangers");
+    const json_t *lost = json_object_get(h, "spoiled"), *strangers = json_object_get(h, "strangers");
 
-    if (!json_object_get(h, "clock_mhz") && !json_object_get(h, "idle_mhz") && !json_object_get(h, "held_down")) {
+    if (!monitored(h)) {
         buf_puts(out, "\n  device     no monitor: clock, temperature, power and other processes are not known\n");
     } else {
         buf_puts(out, "\n  device     SM clock");
@@ -347,7 +351,7 @@ static void device_health(struct buf *out, const json_t *c)
                    number(h, "moving"));
     if (number(h, "unsteady") > 0)
         buf_printf(out, "             in %.0f of %.0f sessions an arm was not steady when its warm-up ended\n",
-                   number(h, "unsteady"), number(c, "sessions"));
+                   number(h, "unsteady"), sessions);
 }
 
 void report_comparison(struct buf *out, const json_t *c)
@@ -355,15 +359,15 @@ void report_comparison(struct buf *out, const json_t *c)
     const json_t *v = json_object_get(c, "verdict"), *met = json_object_get(c, "contestant");
 
     relation(out, c);
-    buf_printf(out, "\n  %s on %s, %s: %.0f sessions, %.0f quads%s\n", text(c, "space"), text(c, "device"),
-               text(c, "how"), number(c, "sessions"), number(v, "quads"),
+    buf_printf(out, "\n  %s on %s, %s%s%.19s: %.0f sessions, %.0f quads%s\n", text(c, "space"), text(c, "device"),
+               text(c, "how"), *text(c, "at") ? " " : "", text(c, "at"), number(c, "sessions"), number(v, "quads"),
                json_is_true(json_object_get(c, "boxed")) ? ", cut to fit the time" : "");
     arm(out, c, 'A', text(c, "a"), "params_a");
     arm(out, c, 'B', text(c, "b"), "params_b");
     if (met) report_contestant(out, met);
     if (isfinite(number(v, "ratio"))) times(out, v);
     picture(out, c);
-    device_health(out, c);
+    device_health(out, json_object_get(c, "health"), number(c, "sessions"));
     buf_puts(out, "\n");
     intervals(out, v);
     beside(out, v, "A", "B");
@@ -479,6 +483,8 @@ void report_run(struct buf *out, const json_t *s)
         buf_printf(out, "\nfinalist %zu: %s%s\n", i + 1, text(t, "candidate"),
                    json_is_true(json_object_get(t, "boxed")) ? " (trial cut to fit the time)" : "");
         report_verdict(out, json_object_get(t, "verdict"), "standing", "finalist");
+        if (monitored(json_object_get(t, "health")))
+            device_health(out, json_object_get(t, "health"), number(json_object_get(t, "verdict"), "sessions"));
     }
     if (json_is_object(champion)) {
         buf_printf(out, "\nchampion %s since %.19sZ: %s\n", text(champion, "name"), text(champion, "since"),

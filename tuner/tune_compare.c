@@ -15,6 +15,7 @@ struct outcome {
     struct trial trial;
     int64_t id;
     const char *how, *device;
+    char at[32];            /* of a stored one */
     bool again;             /* one source in both arms, compiled apart */
     const json_t *facts;    /* of the contestant, NULL: none */
     const json_t *point[2]; /* of the arms that are none */
@@ -93,6 +94,7 @@ static int result(struct store *s, const struct tune_pair *p, const struct space
     if (!*out) return err_nomem(e);
     for (int i = 0; i < 2; i++)
         if (x->point[i]) json_object_set(*out, member[i], (json_t *)(uintptr_t)x->point[i]);
+    if (*x->at) json_object_set_new(*out, "at", json_string(x->at));
     if (x->facts) json_object_set_new(*out, "contestant", json_deep_copy(x->facts));
     json_object_del(json_object_get(*out, "contestant"), "k");
     return 0;
@@ -168,6 +170,15 @@ static int stored_trial(struct store *s, const struct tune_pair *p, int64_t *id,
     return found ? 0 : nothing_stored(s, p, e);
 }
 
+static int take_date(void *ctx, const struct store_trial *t)
+{
+    struct outcome *x = ctx;
+
+    if (t->id != x->id) return 0;
+    memcpy(x->at, t->created, sizeof x->at);
+    return 1;
+}
+
 static int from_records(struct store *s, const struct tune_pair *p, json_t **out, struct err *e)
 {
     struct outcome x = {.how = "stored"};
@@ -177,6 +188,7 @@ static int from_records(struct store *s, const struct tune_pair *p, json_t **out
 
     TRY(stored_trial(s, p, &x.id, &swapped, e));
     TRY(store_trial_get(s, x.id, &x.trial, &settings, e));
+    TRY(store_trials(s, p->track, take_date, &x, e));
     if (swapped) swap_arms(&x.trial);
     for (int i = 0; i < 2; i++)
         if (i != p->contestant) x.point[i] = p->arm[i].v.params;

@@ -111,11 +111,12 @@ static int finalists(struct tune *t, struct confirm *c, int most, struct err *e)
 static int record(struct tune *t, const struct finalist *f, struct err *e)
 {
     struct buf text = {0};
-    json_t *j;
+    json_t *j, *health;
 
+    if (tune_trial_health(t->store, f->trial_id, &health, e) != 0) return -1;
     cand_text(t->domain, &f->item->cand, &text);
-    j = json_pack("{s:I,s:s,s:s,s:b,s:o}", "trial", (json_int_t)f->trial_id, "candidate", buf_text(&text), "id",
-                  f->item->id, "boxed", (int)f->trial.boxed, "verdict", verdict_to_json(&f->verdict));
+    j = json_pack("{s:I,s:s,s:s,s:b,s:o,s:o}", "trial", (json_int_t)f->trial_id, "candidate", buf_text(&text), "id",
+                  f->item->id, "boxed", (int)f->trial.boxed, "health", health, "verdict", verdict_to_json(&f->verdict));
     buf_free(&text);
     return j && json_array_append_new(t->trials, j) == 0 ? 0 : err_nomem(e);
 }

@@ -353,7 +353,7 @@ static int compile_again(struct tune *t, const struct tune_item *i, struct err *
     t->again = (struct tune_item){.cand = i->cand, .k = i->k, .job.again = true};
     if (tune_ready(t, &t->again, e) != 0) return -1;
     if (strcmp(t->again.job.code, i->job.code) != 0)
-        tune_report(t, "compiled again, the same source became other code: the compiler is not deterministic");
+        tune_report(t, "compiled again, the same source gave other bytes: this compiler is not deterministic");
     return 0;
 }
 

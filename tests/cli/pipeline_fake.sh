@@ -128,51 +128,6 @@ says err 'v99'
 run 2 compare v1
 run 2 compare v1 swift extra
 
-# ---- compare: a kernel against itself is compiled again, comes out the same, and is kept as such
-run 0 compare v1 v1 --device fake --exit-status --json
-json "d['relation'] == 'same' and d['again'] and d['params_a'] == d['params_b'] and d['sessions_needed'] == 0 and d['same_within'] == 0.005"
-json "len(d['series']) == d['sessions'] == 8 and all(s['quads'] == 20 and abs(s['ratio'] - 1) < 0.005 for s in d['series'])"
-run 0 compare v1 v1 --device fake
-says out '^v1, the same kernel compiled again, is the same as v1 within 0.50%: it takes 0.[0-9]*% [a-z]* time '
-run 0 compare v1 v1 --stored --json
-json "d['again'] and d['how'] == 'stored'"
-# ---- either order; a candidate without a name; templates and changed parameters; as many sessions as are asked for
-run 11 compare swift v1 --stored --exit-status --json
-json "d['a'] == 'swift' and d['relation'] == 'slower' and d['verdict']['ratio'] > 1"
-run 0 compare v1 fa_wmma --device fake --json
-json "d['b'] == 'fa_wmma' and d['params_b']['template'] == 'fa_wmma' and d['params_b'] != d['params_a'] and not d['again']"
-run 0 compare v1 v1:BLOCK_N=32,PAD=8 --device fake --json
-json "dict(d['params_a']['params'], BLOCK_N=32, PAD=8) == d['params_b']['params'] != d['params_a']['params']"
-digest=$(python3 -B -c 'import sqlite3; print(sqlite3.connect("store/fatune.db").execute("SELECT digest FROM candidate c WHERE NOT EXISTS '\
-'(SELECT 1 FROM version WHERE candidate = c.id) AND EXISTS (SELECT 1 FROM evaluation WHERE candidate = c.id) ORDER BY id DESC").fetchone()[0])')
-run 0 compare "${digest:0:9}" v1 --device fake --sessions 9 --json
-json "d['a'] == '${digest:0:12}' and d['sessions'] == 9 == len(d['series']) and not d['boxed']"
-run 0 compare v1 "$digest" --stored
-says out "stored: 9 sessions"
-run 0 compare fa_wmma fa_wmma:BLOCK_N=16 --device fake # in the only track
-run 2 compare v1 fa_wmma:BLOCK_N=33 --device fake
-says err 'fa_wmma has no BLOCK_N=33 here'
-run 2 compare v1 v1:BLOCK_M=16,WARPS=2,USE_WMMA_QK=0,SOFTMAX_REGS=0 --device fake
-says err 'is excluded, set other values: .* is false'
-run 2 compare v1 v77:BLOCK_N=16 --device fake
-says err 'no version, candidate or template is called v77'
-run 2 compare v1 fa_wmma --stored
-says err 'fa_wmma is none; give a version'
-run 2 compare v1 nobody --stored
-says err 'no stored trial of v1 against nobody'
-says err '^  v1 against v1, 8 sessions, 20.*Z (A/A)$'
-run 2 compare v1 swift --sessions 7 --device fake
-says err 'sessions takes 8 to 1000, not 7'
-run 2 compare v1 swift --sessions 20 --stored
-says err 'stored measures none'
-# ---- undecided: how many sessions would decide
-FATUNE_FAKE_DEVICE=seed=3,noise=0.001,session=0.03 run 12 compare v1 v1 --device fake --exit-status --json
-json "d['relation'] == 'undecided' and 8 < d['sessions_needed'] <= 1000"
-FATUNE_FAKE_DEVICE=seed=3,noise=0.001,session=0.03 run 0 compare v1 v1 --device fake
-says out '^undecided: v1, the same kernel compiled again, takes [0-9.]*% [a-z]* time \[.*\], which rules out neither 0 nor more than 0.50%$'
-says out '^about [0-9]* sessions would decide: fatune compare v1 v1 --sessions [0-9]*$'
-run 10 compare v1 swift --device fake --exit-status # the newest again
-
 before=$(bytes store/fatune.db)
 run 2 compare swift champion --stored --track 000000
 run 0 champion list
