@@ -189,18 +189,26 @@ static void arm(struct buf *out, const json_t *c, char letter, const char *name,
     buf_puts(out, "\n");
 }
 
-static void times(struct buf *out, const json_t *v)
+static void row(struct buf *out, const char *words, double a, double b, double ratio)
+{
+    buf_printf(out, "  %-14s %12.3f %12.3f", words, a, b);
+    if (isfinite(ratio)) buf_printf(out, " %10.4f", ratio);
+    buf_puts(out, "\n");
+}
+
+static void times(struct buf *out, const json_t *c)
 {
     static const struct {
-        const char *words, *a, *b;
-    } rows[] = {{"median us", "median_a_us", "median_b_us"}, {"mean us", "mean_a_us", "mean_b_us"}};
-    const json_t *ci = json_object_get(v, "ratio_boot_t");
+        const char *words, *member;
+    } rows[] = {{"p10 us", "p10_us"}, {"median us", "median_us"}, {"p90 us", "p90_us"}, {"p99 us", "p99_us"}};
+    const json_t *v = json_object_get(c, "verdict"), *ci = json_object_get(v, "ratio_boot_t");
+    const json_t *a = json_array_get(json_object_get(c, "arms"), 0), *b = json_array_get(json_object_get(c, "arms"), 1);
+    double mean[2] = {number(v, "mean_a_us"), number(v, "mean_b_us")};
 
     buf_printf(out, "\n  %-14s %12s %12s %10s\n", "", "A", "B", "B / A");
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        double a = number(v, rows[i].a), b = number(v, rows[i].b);
-        buf_printf(out, "  %-14s %12.3f %12.3f %10.4f\n", rows[i].words, a, b, b / a);
-    }
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        row(out, rows[i].words, number(a, rows[i].member), number(b, rows[i].member), NAN);
+    row(out, "mean us", mean[0], mean[1], mean[1] / mean[0]);
     buf_printf(out, "  %-14s %12s %12s %10.4f", "in quads", "", "", number(v, "ratio"));
     if (json_is_number(json_array_get(ci, 0)) && json_is_number(json_array_get(ci, 1)))
         buf_printf(out, " [%.4f, %.4f]", json_number_value(json_array_get(ci, 0)),
@@ -208,6 +216,9 @@ static void times(struct buf *out, const json_t *v)
     buf_puts(out, "\n");
     if (isfinite(number(v, "ratio_cycles")))
         buf_printf(out, "  %-14s %12s %12s %10.4f\n", "in cycles", "", "", number(v, "ratio_cycles"));
+    if (isfinite(number(a, "effective")) && isfinite(number(b, "effective")))
+        buf_printf(out, "  %-14s %5.0f of %3.0f %5.0f of %3.0f\n", "independent", number(a, "effective"),
+                   number(a, "letters"), number(b, "effective"), number(b, "letters"));
 }
 
 enum { COLUMNS = 64 };
@@ -365,7 +376,7 @@ void report_comparison(struct buf *out, const json_t *c)
     arm(out, c, 'A', text(c, "a"), "params_a");
     arm(out, c, 'B', text(c, "b"), "params_b");
     if (met) report_contestant(out, met);
-    if (isfinite(number(v, "ratio"))) times(out, v);
+    if (isfinite(number(v, "ratio"))) times(out, c);
     picture(out, c);
     device_health(out, json_object_get(c, "health"), number(c, "sessions"));
     buf_puts(out, "\n");

@@ -77,20 +77,23 @@ static int result(struct store *s, const struct tune_pair *p, const struct space
     static const char *const member[2] = {"params_a", "params_b"};
     const double same = space->promote.min_gain;
     struct verdict v;
-    json_t *list, *health;
+    json_t *list, *arms, *health;
 
     if (decide(&v, space, x, e) != 0 || tune_trial_health(s, x->id, &health, e) != 0) return -1;
     list = series(&x->trial);
-    if (!list) {
+    arms = tune_letters_json(&x->trial);
+    if (!list || !arms) {
         json_decref(health);
+        json_decref(list);
+        json_decref(arms);
         return err_nomem(e);
     }
-    *out = json_pack("{s:s,s:s,s:b,s:s,s:f,s:i,s:s,s:I,s:i,s:b,s:s,s:s,s:s,s:o,s:o,s:o}", "a", p->arm[0].label, "b",
+    *out = json_pack("{s:s,s:s,s:b,s:s,s:f,s:i,s:s,s:I,s:i,s:b,s:s,s:s,s:s,s:o,s:o,s:o,s:o}", "a", p->arm[0].label, "b",
                      p->arm[1].label, "again", (int)x->again, "relation",
                      verdict_relation_name(verdict_relation(&v, same)), "same_within", same, "sessions_needed",
                      verdict_relation_sessions(&v, same), "how", x->how, "trial", (json_int_t)x->id, "sessions",
                      x->trial.n, "boxed", (int)x->trial.boxed, "track", p->track, "space", space->name, "device",
-                     x->device, "series", list, "health", health, "verdict", verdict_to_json(&v));
+                     x->device, "series", list, "arms", arms, "health", health, "verdict", verdict_to_json(&v));
     if (!*out) return err_nomem(e);
     for (int i = 0; i < 2; i++)
         if (x->point[i]) json_object_set(*out, member[i], (json_t *)(uintptr_t)x->point[i]);

@@ -17,6 +17,10 @@ run 0 compare v1 v1 --device fake
 says out '^v1, the same kernel compiled again, is the same as v1 within 0.50%: it takes 0.[0-9]*% [a-z]* time '
 run 0 compare v1 v1 --stored --json
 json "d['again'] and d['how'] == 'stored'"
+# ---- each arm by itself: quantiles of its letters, and how many they are worth
+json "[x['letters'] for x in d['arms']] == [320, 320] and all(32 < x['effective'] <= 320 for x in d['arms'])"
+json "[x['median_us'] for x in d['arms']] == [d['verdict']['median_a_us'], d['verdict']['median_b_us']]"
+json "all(x['p10_us'] < x['median_ci'][0] <= x['median_us'] <= x['median_ci'][1] < x['p90_us'] < x['p99_us'] for x in d['arms'])"
 # ---- either order; a candidate without a name; templates and changed parameters; as many sessions as are asked for
 run 11 compare swift v1 --stored --exit-status --json
 json "d['a'] == 'swift' and d['relation'] == 'slower' and d['verdict']['ratio'] > 1"
@@ -73,5 +77,6 @@ run 0 compare abroad v1 --stored --json
 python3 -B -c 'import json
 a, b = (json.load(open(x)) for x in ("fresh", "out"))
 assert a["trial"] == b["trial"] and abs(a["verdict"]["ratio"] * b["verdict"]["ratio"] - 1) < 1e-12
+assert a["arms"] == b["arms"][::-1]
 assert "at" not in a and b["at"].startswith("20")' || fail "a trial across is not the one that was measured"
 exit $bad

@@ -29,6 +29,7 @@ json "abs(d['verdict']['ratio_cycles'] / d['verdict']['ratio'] - 1) < 1e-3"
 # ---- one reading of each session shows another clock: that quad does not count, the others do
 compare 10 clock_at=5
 json "d['health']['spoiled'] == {'clock': 8} and d['health']['idle_mhz'] == [1881, 1980, 1980]"
+json "[x['letters'] for x in d['arms']] == [304, 304]"
 json "[s['discarded'] for s in d['series']] == [1] * 8 and d['verdict']['quads_discarded'] == 8"
 run 10 compare v1 v2 --stored --exit-status
 says out '^  device  *SM clock (idle, between quads) 1881 to 1980 MHz, 4[0-9] to 60 C, 300 W; nothing held it down$'
