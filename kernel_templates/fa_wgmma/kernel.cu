@@ -153,6 +153,7 @@ static constexpr int Q_BARRIERS = WG_Q,
                      KV_BARRIERS = (RING ? 4 : 2) * SLOTS; // [K full, V full, K empty, V empty][slot]
 static constexpr int SHARED = BARRIERS_AT + 8 * (Q_BARRIERS + WG_KV * KV_BARRIERS + GROUPS);
 static constexpr int OFFSET = SEQ_KV - SEQ_Q; // causal: query i sees keys j <= i + OFFSET
+static constexpr bool WHOLE_BLOCKS = SEQ_Q % (64 * WG_Q) == 0; // no row of a block is past the end
 static constexpr bool MASKS = CAUSAL || SEQ_KV % BLOCK_N != 0;
 // A scale of zero would turn masked -inf into NaN: a vanishing one gives the same weights. A negative one turns the order
 // of the logits around, so S changes its sign first.
@@ -1227,7 +1228,7 @@ DEVICE void write_rows(const float (&x)[SLICE_REGS], const place &at)
 #pragma unroll
     for (u32 i = 0; i < chunks / 2; i++) {
         const u32 row = (32 * i + lane) / chunks, c = (32 * i + lane) % chunks;
-        if (SEQ_Q % 64 == 0 || at.query + at.warp * 16 + (int)row < SEQ_Q) *(uint4 *)(at.o + row * HEAD_DIM + c * 8) = y[i];
+        if (WHOLE_BLOCKS || at.query + at.warp * 16 + (int)row < SEQ_Q) *(uint4 *)(at.o + row * HEAD_DIM + c * 8) = y[i];
     }
 }
 
@@ -1291,7 +1292,7 @@ DEVICE void copy_q(const place &at, const u16 *q)
 #pragma unroll
     for (u32 j = 0; j < 64 * chunks / (128 * WG_KV); j++) {
         const u32 i = j * 128 * WG_KV + thread, row = i / chunks, c = i % chunks;
-        const bool inside = SEQ_Q % 64 == 0 || at.query + (int)row < SEQ_Q;
+        const bool inside = WHOLE_BLOCKS || at.query + (int)row < SEQ_Q;
         copy_chunk(at.q_rows + c / 8 * Q_BOX + row * 128 + (c % 8 ^ row % 8) * 16,
                    q + (inside ? row * HEAD_DIM + c * 8 : 0), inside);
     }

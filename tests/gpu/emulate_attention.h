@@ -3,15 +3,16 @@
 #ifndef EMULATE_ATTENTION_H
 #define EMULATE_ATTENTION_H
 
-static constexpr size_t GUARD = 65536; // elements of NaN on both sides of a tensor
+static constexpr size_t GUARD = 65536; // elements on both sides of a tensor: NaN beside inputs, else a number
+static constexpr u16 UNREAD = 0xffff, UNWRITTEN = 0x7b00; // which no NaN from beyond the inputs turns into
 static u16 *q, *k, *v, *o;
 static float *lse;
 
 static void kernel(); // calls attention_forward
 
-static u16 *tensor(std::vector<u16> &memory, size_t n)
+static u16 *tensor(std::vector<u16> &memory, size_t n, u16 guard)
 {
-    memory.assign(n + 2 * GUARD + 8, 0xffff);
+    memory.assign(n + 2 * GUARD + 8, guard);
     size_t past = (size_t)(memory.data() + GUARD) % 16 / 2;
     return memory.data() + GUARD + (8 - past) % 8;
 }
@@ -65,7 +66,8 @@ static int emulate_attention(int argc, char **argv, emulate_dim grid)
     std::vector<float> lse_memory(n_q / HEAD_DIM, NAN);
     std::mt19937 random(seed);
     std::normal_distribution<float> normal(0, 1);
-    q = tensor(memory[0], n_q), k = tensor(memory[1], n_k), v = tensor(memory[2], n_k), o = tensor(memory[3], n_q);
+    q = tensor(memory[0], n_q, UNREAD), k = tensor(memory[1], n_k, UNREAD), v = tensor(memory[2], n_k, UNREAD);
+    o = tensor(memory[3], n_q, UNWRITTEN);
     lse = lse_memory.data();
     for (size_t i = 0; i < n_q; i++)
         q[i] = narrow(normal(random) * spread);
@@ -82,7 +84,7 @@ static int emulate_attention(int argc, char **argv, emulate_dim grid)
                 check_row(b, h, r, &error, &lse_error);
     bool guards = true;
     for (size_t i = 1; i < GUARD / 2; i++)
-        guards = guards && o[-(long)i] == 0xffff && o[n_q + i - 1] == 0xffff;
+        guards = guards && o[-(long)i] == UNWRITTEN && o[n_q + i - 1] == UNWRITTEN;
     const bool right = guards && lse_error == 0 && error < (DTYPE_BF16 ? 3e-2 : 4e-3);
     printf("max abs error %.2e%s%s: %s\n", error, lse_error > 0 ? ", wrong lse" : "", guards ? "" : ", guard written",
            right ? "right" : "WRONG");
