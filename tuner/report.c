@@ -151,6 +151,14 @@ static void undecided(struct buf *out, const json_t *c, const char *b)
         buf_puts(out, "no number of sessions that is worth the time would decide\n");
 }
 
+/* One kernel in both arms. */
+static bool is_aa(const json_t *c)
+{
+    const json_t *a = json_object_get(c, "params_a");
+
+    return a && json_equal(a, json_object_get(c, "params_b"));
+}
+
 /* The answer, first. */
 static void relation(struct buf *out, const json_t *c)
 {
@@ -162,15 +170,18 @@ static void relation(struct buf *out, const json_t *c)
     buf_printf(&name, "%s%s", b, again ? ", the same kernel compiled again," : "");
     if (strcmp(is, "undecided") == 0) {
         undecided(out, c, buf_text(&name));
-    } else {
-        buf_printf(out, "%s is ", buf_text(&name));
-        if (strcmp(is, "same") == 0)
-            buf_printf(out, "the same as %s within %.2f%%: ", a, 100 * number(c, "same_within"));
-        else
-            buf_printf(out, "%s than %s: ", is, a);
+    } else if (strcmp(is, "same") == 0) {
+        buf_printf(out, "%s is the same as %s within %.2f%%: ", buf_text(&name), a, 100 * number(c, "same_within"));
         difference(out, v, "it");
-        buf_puts(out, "\n");
+    } else if (is_aa(c)) {
+        buf_printf(out, "%s should be the same and is not: ", buf_text(&name));
+        difference(out, v, "it");
+        buf_puts(out, "\nthat is what measuring does to equal kernels here: believe no difference of this size");
+    } else {
+        buf_printf(out, "%s is %s than %s: ", buf_text(&name), is, a);
+        difference(out, v, "it");
     }
+    if (strcmp(is, "undecided") != 0) buf_puts(out, "\n");
     buf_free(&name);
 }
 
@@ -245,13 +256,16 @@ static void widen(struct strip *s, const json_t *x)
 
 static void draw_sessions(struct buf *out, const struct strip *s)
 {
+    char line[COLUMNS + 1];
+    int end = 0;
+
     for (int i = 0; i < COLUMNS; i++) {
         int n = s->count[i];
-        char mark = n > 9 ? '#' : n > 1 ? (char)('0' + n) : n == 1 ? 'o' : ' ';
-        if (n == 0 && s->from < 1 && s->to > 1 && i == column(s, 1)) mark = '|';
-        buf_add(out, &mark, 1);
+        line[i] = (char)(n > 9 ? '#' : n > 1 ? '0' + n : n == 1 ? 'o' : ' ');
+        if (n == 0 && s->from < 1 && s->to > 1 && i == column(s, 1)) line[i] = '|';
+        if (line[i] != ' ') end = i + 1;
     }
-    buf_puts(out, "\n");
+    buf_printf(out, "%.*s\n", end, line);
 }
 
 static void draw_interval(struct buf *out, const struct strip *s, const json_t *ci)
@@ -370,8 +384,9 @@ void report_comparison(struct buf *out, const json_t *c)
     const json_t *v = json_object_get(c, "verdict"), *met = json_object_get(c, "contestant");
 
     relation(out, c);
-    buf_printf(out, "\n  %s on %s, %s%s%.19s: %.0f sessions, %.0f quads%s\n", text(c, "space"), text(c, "device"),
-               text(c, "how"), *text(c, "at") ? " " : "", text(c, "at"), number(c, "sessions"), number(v, "quads"),
+    buf_printf(out, "\n  %s on %s, %s%s%.19s%s: %.0f sessions, %.0f quads%s\n", text(c, "space"), text(c, "device"),
+               text(c, "how"), *text(c, "at") ? " " : "", text(c, "at"), *text(c, "at") ? "Z" : "",
+               number(c, "sessions"), number(v, "quads"),
                json_is_true(json_object_get(c, "boxed")) ? ", cut to fit the time" : "");
     arm(out, c, 'A', text(c, "a"), "params_a");
     arm(out, c, 'B', text(c, "b"), "params_b");
@@ -382,7 +397,7 @@ void report_comparison(struct buf *out, const json_t *c)
     buf_puts(out, "\n");
     intervals(out, v);
     beside(out, v, "A", "B");
-    if (json_is_true(json_object_get(c, "again"))) {
+    if (is_aa(c)) {
         if (*text(v, "note")) buf_printf(out, "    %s\n", text(v, "note"));
         return;
     }
