@@ -104,7 +104,8 @@ static void checked(struct buf *out, const json_t *check)
         "too\n",
         text(check, "version"), n - left_out);
     if (!flag(check, "same_code"))
-        buf_puts(out, "  its machine code is not what it was when it was crowned: another compiler or driver\n");
+        buf_puts(out, "  its machine code is not what it was when it was crowned: another compiler, or one that is not "
+                      "deterministic\n");
     for (size_t i = 0; i < n; i++) {
         const json_t *s = json_array_get(shapes, i);
         buf_printf(out, "    %s: %s%s\n", text(s, "problem"), *text(s, "left_out") ? "left out, " : text(s, "fate"),

@@ -376,8 +376,16 @@ static struct tune_item *anchor_item(struct tune *t, const struct store_version 
     return NULL;
 }
 
-/* *us: the median letter, NAN when there is none. *facts: new reference. */
-static int measure_anchor(struct tune *t, const struct anchor *a, double *us, json_t **facts, struct err *e)
+static void take_control(struct store_night *n, double ratio, double low, double high)
+{
+    if (isfinite(n->control) || !isfinite(ratio) || !isfinite(low) || !isfinite(high)) return;
+    n->control = ratio;
+    n->control_low = low;
+    n->control_high = high;
+}
+
+/* The median letter of an A/A trial, which is the night's control when no other was needed. *facts: new reference. */
+static int measure_anchor(struct tune *t, const struct anchor *a, struct store_night *n, json_t **facts, struct err *e)
 {
     struct verdict_rule rule = tune_rule(t, 1);
     struct tune_plan plan;
@@ -390,7 +398,6 @@ static int measure_anchor(struct tune *t, const struct anchor *a, double *us, js
     int64_t id;
     int rc = 0;
 
-    *us = NAN;
     i = anchor_item(t, &a->version, why, e);
     if (!i && e->code != ERR_OK) return -1;
     *facts = json_pack("{s:s,s:o}", "version", a->version.name, "left_out", text_or_null(why));
@@ -402,14 +409,18 @@ static int measure_anchor(struct tune *t, const struct anchor *a, double *us, js
     TRY(tune_trial(t, "aa", i, i, &plan, &aa, &id, e)); /* where it is the standing arm, that is the control */
     rule.control_required = false;
     rng_init(&rng, t->seed + (uint64_t)id, "verdict");
-    TRY(verdict_decide(&v, &rule, &aa, NULL, &rng, e));
-    if (isfinite(v.median_a_us) && isfinite(v.median_b_us)) *us = sqrt(v.median_a_us * v.median_b_us);
-    if (!isfinite(*us)) goto out;
-    if (!(chart = chart_of(t, i->row, *us, e))) {
+    TRY(verdict_decide(&v, &rule, &aa, &aa, &rng, e)); /* its own control: for the ratio and its interval */
+    if (aa.invalid || !isfinite(v.median_a_us) || !isfinite(v.median_b_us)) {
+        json_object_set_new(*facts, "left_out", json_string(aa.invalid ? aa.reason : "it gave no times"));
+        goto out;
+    }
+    take_control(n, v.aa_ratio, v.aa_ci.low, v.aa_ci.high);
+    n->anchor_us = sqrt(v.median_a_us * v.median_b_us);
+    if (!(chart = chart_of(t, i->row, n->anchor_us, e))) {
         rc = -1;
         goto out;
     }
-    json_object_set_new(*facts, "us", json_real(*us));
+    json_object_set_new(*facts, "us", json_real(n->anchor_us));
     json_object_set_new(*facts, "chart", chart);
     if (json_is_true(json_object_get(chart, "outside")))
         tune_report(t,
@@ -434,7 +445,7 @@ static int anchor(struct tune *t, struct store_night *n, json_t **facts, struct 
     TRY(store_champion_history(t->store, t->track, take_first, &a, e));
     if (!a.found) goto out;
     n->anchor = a.version.candidate;
-    rc = measure_anchor(t, &a, &n->anchor_us, facts, e);
+    rc = measure_anchor(t, &a, n, facts, e);
 out:
     if (a.found) store_version_free(&a.version);
     return rc;
@@ -544,10 +555,9 @@ static void spend(const struct tune *t, struct store_night *n)
     n->alpha = t->space.promote.alpha * ((verdict != NULL) + tried); /* the finalists share one */
     if (!verdict) verdict = rematch;
     ci = json_object_get(verdict, "aa_ci");
-    if (!json_is_number(json_object_get(verdict, "aa_ratio")) || !json_is_number(json_array_get(ci, 0))) return;
-    n->control = json_number_value(json_object_get(verdict, "aa_ratio"));
-    n->control_low = json_number_value(json_array_get(ci, 0));
-    n->control_high = json_number_value(json_array_get(ci, 1));
+    if (json_is_number(json_object_get(verdict, "aa_ratio")) && json_is_number(json_array_get(ci, 0)))
+        take_control(n, json_number_value(json_object_get(verdict, "aa_ratio")),
+                     json_number_value(json_array_get(ci, 0)), json_number_value(json_array_get(ci, 1)));
 }
 
 static int finish(struct tune *t, json_t **out, struct err *e)

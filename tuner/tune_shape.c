@@ -7,6 +7,8 @@
 
 #include "tune_private.h"
 
+#define DRAWS 8 /* until a shape is found that the template can serve */
+
 static int least(int a, int b)
 {
     return a < b ? a : b;
@@ -18,29 +20,39 @@ static int draw(struct rng *r, int n)
     return 1 + (int)rng_below(r, (uint64_t)n);
 }
 
-/* Under a causal mask a query without any key would be another question: where the space has none, no shape has one. */
-static void shapes(const struct tune *t, struct problem out[TUNE_SHAPES])
+static struct problem one_less(const struct problem *p)
 {
-    const struct problem *p = &t->space.problem;
-    int group = p->heads / p->kv_heads;
-    bool ordered = p->mask == MASK_CAUSAL && p->seq_q <= p->seq_kv;
-    struct rng r;
+    struct problem out = *p;
 
-    for (int i = 0; i < TUNE_SHAPES; i++)
-        out[i] = *p;
-    if (p->seq_q > 1) out[0].seq_q--;
-    if (p->seq_kv > 1) out[0].seq_kv--;
-    out[1].seq_q = 1;
-    rng_init(&r, t->seed, "shape");
-    out[2].batch = draw(&r, p->batch);
-    out[2].kv_heads = draw(&r, p->kv_heads);
-    out[2].heads = out[2].kv_heads * group;
-    out[2].seq_kv = draw(&r, p->seq_kv);
-    out[2].seq_q = draw(&r, ordered ? least(p->seq_q, out[2].seq_kv) : p->seq_q);
+    if (p->seq_q > 1) out.seq_q--;
+    if (p->seq_kv > 1) out.seq_kv--;
+    return out;
+}
+
+static struct problem one_query(const struct problem *p)
+{
+    struct problem out = *p;
+
+    out.seq_q = 1;
+    return out;
+}
+
+/* Under a causal mask a query without any key would be another question: where the space has none, no shape has one. */
+static struct problem drawn(const struct problem *p, struct rng *r)
+{
+    bool ordered = p->mask == MASK_CAUSAL && p->seq_q <= p->seq_kv;
+    struct problem out = *p;
+
+    out.batch = draw(r, p->batch);
+    out.kv_heads = draw(r, p->kv_heads);
+    out.heads = out.kv_heads * (p->heads / p->kv_heads);
+    out.seq_kv = draw(r, p->seq_kv);
+    out.seq_q = draw(r, ordered ? least(p->seq_q, out.seq_kv) : p->seq_q);
+    return out;
 }
 
 /* The domain of the one template for this shape, and the point in it. "" in why, or the reason why there is none. */
-static int place(struct tune *t, struct tune_shape *s, const struct tune_item *of, char why[512], struct err *e)
+static int place_one(struct tune *t, struct tune_shape *s, const struct tune_item *of, char why[512], struct err *e)
 {
     struct space_name tmpl = {.name = domain_template(t->domain, of->cand.tmpl)->name,
                               .at = {.file = t->space.path, .line = 1, .column = 1}};
@@ -58,11 +70,26 @@ static int place(struct tune *t, struct tune_shape *s, const struct tune_item *o
     else if (cand_from_json(s->domain, params, &s->item.cand, &refused) != 0 ||
              !domain_valid(s->domain, &s->item.cand, &refused))
         snprintf(why, 512, "%.500s", refused.text);
-    else if (tune_reference(t, &s->problem, &s->reference, e) != 0)
-        rc = -1;
 out:
     json_decref(params);
     return rc;
+}
+
+/* Shape n; the last one is drawn until the template can serve it. */
+static int place(struct tune *t, struct tune_shape *s, int n, const struct tune_item *of, char why[512], struct err *e)
+{
+    const struct problem *own = &t->space.problem;
+    struct rng r;
+
+    rng_init(&r, t->seed, "shape");
+    for (int i = 0; i < (n < TUNE_SHAPES - 1 ? 1 : DRAWS); i++) {
+        domain_close(s->domain);
+        s->domain = NULL;
+        s->problem = n == 0 ? one_less(own) : n == 1 ? one_query(own) : drawn(own, &r);
+        if (place_one(t, s, of, why, e) != 0) return -1;
+        if (!*why) return tune_reference(t, &s->problem, &s->reference, e);
+    }
+    return 0;
 }
 
 /* What says no more than that a kernel cannot be made or started. */
@@ -72,7 +99,7 @@ static bool harmless(enum fate f)
            f == FATE_LIMITS || f == FATE_LAUNCH;
 }
 
-static int check(struct tune *t, struct tune_shape *s, const struct tune_item *of, char why[512], struct err *e)
+static int check(struct tune *t, struct tune_shape *s, int n, const struct tune_item *of, char why[512], struct err *e)
 {
     struct tune_item *i = &s->item;
     bool passed;
@@ -80,7 +107,7 @@ static int check(struct tune *t, struct tune_shape *s, const struct tune_item *o
 
     *i = (struct tune_item){.seq = of->seq, .row = of->row, .alias_of = -1, .us = NAN, .shape = s};
     memcpy(i->id, of->id, sizeof i->id);
-    TRY(place(t, s, of, why, e));
+    TRY(place(t, s, n, of, why, e));
     if (*why) goto out;
     TRY(tune_prepare(t, i, e));
     if (i->rendered) TRY(farm_wait(t->farm, &i->job, e));
@@ -95,19 +122,16 @@ out:
 
 int tune_check_shapes(struct tune *t, const struct tune_item *of, const char *name, json_t **out, struct err *e)
 {
-    struct problem list[TUNE_SHAPES];
     char why[512], text[128];
     int rc = 0;
 
     *out = json_array();
     if (!*out) return err_nomem(e);
-    shapes(t, list);
     for (int n = 0; n < TUNE_SHAPES && rc == 0; n++) {
         struct tune_shape *s = &t->shapes[n];
-        s->problem = list[n];
-        problem_text(&s->problem, text, sizeof text);
         TRY(tune_interrupted(t, e));
-        TRY(check(t, s, of, why, e));
+        TRY(check(t, s, n, of, why, e));
+        problem_text(&s->problem, text, sizeof text);
         json_array_append_new(*out, json_pack("{s:s,s:s?,s:s?}", "problem", text, "fate",
                                               *why ? NULL : fate_name(s->item.fate), "left_out", *why ? why : NULL));
         if (!*why && s->item.fate != FATE_OK)

@@ -102,8 +102,18 @@ run 0 champion list
 [ "$(grep -c '^v1 *crown' out)" -eq 2 ] || fail "champions: $(cat out)"
 run 0 champion ledger --json
 json "[(x['space'], x['night'], x['outcome']) for x in d] == [('smoke', 1, 'crowned'), ('smoke', 2, 'broken'), ('other', 1, 'crowned')]"
-night 0 "$space" --evaluations 3 # and passes again once the cause is gone
-json "d['nights'][0]['night'] == 3 and d['nights'][0]['outcome'] in ('kept', 'promoted')"
+# so is one that does not compile any more, though its binary is in the cache, and one whose template has changed
+FATUNE_FAKE_DEVICE=$FATUNE_FAKE_DEVICE,refuse=1 night 3 "$space" --evaluations 3
+json "d['nights'][0]['outcome'] == 'broken' and 'the standing champion v1 cannot be compiled any more (COMPILE)' in d['nights'][0]['error']"
+json "d['nights'][0]['after'] == 'v1' and d['nights'][0]['run'] is None and d['nights'][0]['report'].endswith('night3.md')"
+mkdir -p changed/fa_wmma
+cp "$SOURCE_DIR"/kernel_templates/fa_wmma/* changed/fa_wmma/
+echo '// another kernel' >>changed/fa_wmma/kernel.cu
+cp "$space" changed/
+night 3 changed/small.yaml --evaluations 3
+json "'the template of the standing champion v1 has changed since it was crowned' in d['nights'][0]['error']"
+night 0 "$space" --evaluations 3 # and it passes again once the cause is gone
+json "d['nights'][0]['night'] == 5 and d['nights'][0]['outcome'] in ('kept', 'promoted')"
 run 4 nightly "$space" --device cuda:77
 says err 'cuda:77'
 

@@ -36,6 +36,7 @@
     X(sleep, 0)                                                                                                        \
     X(bad_timer, 0)                                                                                                    \
     X(oom, 0)                                                                                                          \
+    X(refuse, 0)                                                                                                       \
     X(lost, 0)
 
 struct settings {
@@ -152,7 +153,9 @@ static enum device_class fake_compile(const struct target *t, const struct devic
                                       struct device_binary *out, struct err *e)
 {
     struct fake_code code;
+    struct settings s;
     (void)t;
+    settings_read(&s);
     if (compile_fault(src->text, "FAKE_COMPILE_CRASH", src->entry)) abort();
     if (compile_fault(src->text, "FAKE_COMPILE_HANG", src->entry))
         for (;;)
@@ -164,7 +167,8 @@ static enum device_class fake_compile(const struct target *t, const struct devic
                                           .spill_load_bytes = 0,
                                           .barriers = -1,
                                           .tensor_ops = -1}};
-    if (compile_fault(src->text, "FAKE_COMPILE_ERROR", src->entry)) {
+    if (compile_fault(src->text, "FAKE_COMPILE_ERROR", src->entry) ||
+        (s.refuse != 0 && strstr(src->entry, "reference") == NULL)) {
         buf_puts(&out->log,
                  "kernel.cu(1): error: FAKE_COMPILE_ERROR\n1 error detected in the compilation of \"kernel.cu\".\n");
         err_set(e, ERR_DEVICE, "compilation failed: error: FAKE_COMPILE_ERROR");
