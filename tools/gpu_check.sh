@@ -9,9 +9,9 @@
 # Ends with 1 when a step failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-CONTESTED=(s512 s512_causal b8_s512 b8_s512_causal s1024 s1024_causal s4096_d128 s4096_d128_causal)
+CONTESTED=(s512 s512_causal s512_cold b8_s512 b8_s512_causal s1024 s1024_causal s4096_d128 s4096_d128_causal)
 # Proposals: 15 to 25 a second where a candidate is checked quickly, 3 at 4x16x4096x128.
-declare -A EVALUATIONS=([s512]=450 [s512_causal]=450 [b8_s512]=200 [b8_s512_causal]=200 [s4096_d128]=60 [s4096_d128_causal]=60)
+declare -A EVALUATIONS=([s512]=450 [s512_causal]=450 [s512_cold]=300 [b8_s512]=200 [b8_s512_causal]=200 [s4096_d128]=60 [s4096_d128_causal]=60)
 
 mode=check records=results/gpu_check seconds=410
 case ${1:-} in
