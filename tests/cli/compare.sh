@@ -33,7 +33,7 @@ digest=$(python3 -B -c 'import sqlite3; print(sqlite3.connect("store/fatune.db")
 run 0 compare "${digest:0:9}" v1 --device fake --sessions 9 --json
 json "d['a'] == '${digest:0:12}' and d['sessions'] == 9 == len(d['series']) and not d['boxed']"
 run 0 compare v1 "$digest" --stored
-says out "stored 20[-0-9T:]*: 9 sessions"
+says out "stored 20[-0-9T:]*Z: 9 sessions"
 run 0 compare fa_wmma fa_wmma:BLOCK_N=16 --device fake # in the only track
 run 2 compare v1 fa_wmma:BLOCK_N=33 --device fake
 says err 'fa_wmma has no BLOCK_N=33 here'
