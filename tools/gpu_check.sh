@@ -6,6 +6,11 @@
 # instead runs the spaces named (by default those below) with their contestants, in about eleven minutes: one table, contestants.md and
 # contestants.json, written anew after each space. Needs what the contestants need (tools/contestants/README.md). Records go to
 # results/gpu_check_contestants.
+#   tools/gpu_check.sh --decisions
+# instead asks whether decisions hold there, in about eight minutes: two nights of s512, 20 comparisons of its champion with itself, which
+# must all come out the same, and five each of two pairs of kernels 1 to 3% apart, which must be told apart the same way five times. All are
+# in the store that comes back; decisions.jsonl has what each comparison said, noise.txt the device's noise. Records go to
+# results/gpu_check_decisions.
 # Ends with 1 when a step failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -24,8 +29,12 @@ case ${1:-} in
         [[ $space != */* && -f spaces/$space.yaml ]] || { echo "tools/gpu_check.sh: no spaces/$space.yaml; a space is named without folder and suffix" >&2; exit 2; }
     done
     ;;
+--decisions)
+    [ $# -eq 1 ] || { echo "tools/gpu_check.sh: --decisions takes nothing behind it" >&2; exit 2; }
+    mode=decisions records=results/gpu_check_decisions seconds=560
+    ;;
 *)
-    echo "tools/gpu_check.sh: unknown option $1; usage: tools/gpu_check.sh [--contestants [SPACE...]]" >&2
+    echo "tools/gpu_check.sh: unknown option $1; usage: tools/gpu_check.sh [--contestants [SPACE...] | --decisions]" >&2
     exit 2
     ;;
 esac
@@ -119,12 +128,49 @@ contestants() {
     step table 10 python3 -B tools/contestant_table.py "$out" "${stems[@]}"
 }
 
+# compared WANTED TIMES A B: so many comparisons, one line each; all must say the same, WANTED (same) or anything but (different).
+compared() {
+    local wanted=$1 times=$2 first='' relation i
+    for ((i = 1; i <= times; i++)); do
+        "$FATUNE" compare "$3" "$4" --json >"$work/compare.json" || return 1
+        python3 -B -c '
+import json, sys
+r = json.load(open(sys.argv[1]))
+v = r["verdict"]
+print("%-9s B / A %.5f [%.5f, %.5f]  %d sessions  %s against %s" % (r["relation"], v["ratio"], *v["ratio_boot_t"], r["sessions"], r["b"], r["a"]))
+open(sys.argv[2], "a").write(json.dumps(r) + "\n")' "$work/compare.json" "$out/decisions.jsonl" | tee "$work/compare.txt" || return 1
+        read -r relation _ <"$work/compare.txt"
+        case $wanted/$relation in
+        same/same | different/faster | different/slower) ;;
+        *) echo "comparison $i of $times: $relation" && return 1 ;;
+        esac
+        [ "$relation" = "${first:=$relation}" ] || { echo "comparison $i of $times: $relation, the first said $first"; return 1; }
+    done
+    echo "$times of $times: $first"
+}
+
+decisions() {
+    local wgmma=fa_wgmma:BLOCK_N=128,STAGES=0,OVERLAP=1 mma=fa_mma:BLOCK_M=64,STAGES_K=0,STAGES_V=0
+    export -f compared
+    export out
+    : >"$out/decisions.jsonl"
+    for night in 1 2; do
+        step "night_$night" 180 "$FATUNE" nightly spaces/s512.yaml --minutes 1.5 --reports "$out/nights"
+    done
+    step history 10 "$FATUNE" champion history
+    step ledger 10 "$FATUNE" champion ledger
+    step aa 240 bash -c 'compared "$@"' compared same 20 champion champion
+    step apart_wgmma 60 bash -c 'compared "$@"' compared different 5 "$wgmma" "$wgmma,Q_REGS=1"
+    step apart_mma 60 bash -c 'compared "$@"' compared different 5 "$mma,BLOCK_N=64,WARPS_Q=2,WARPS_KV=2" "$mma,BLOCK_N=128,WARPS_Q=4,WARPS_KV=1,Q_REGS=1"
+    step noise 20 sh -c 'python3 -B tools/noise.py "$FATUNE_STORE" | tee "$out/noise.txt"'
+}
+
 step nvidia-smi 20 nvidia-smi
 step version 5 "$FATUNE" --version
 step devices 30 "$FATUNE" devices
 # What doctor only wants looked at (a busy host, say) is for the reader; the GPU must open and its canary be right. It says hello to every
 # contestant, and a framework takes its time from a cold disk; the runs with contestants do that themselves.
-[ "$mode" = contestants ] || step doctor 90 sh -c '"$FATUNE" doctor | tee /dev/stderr | grep -Eq "^ok +cuda:0 "'
+[ "$mode" != check ] || step doctor 90 sh -c '"$FATUNE" doctor | tee /dev/stderr | grep -Eq "^ok +cuda:0 "'
 "$mode"
 cp "$work"/fatune.db "$out"/ || failed=1
 {
