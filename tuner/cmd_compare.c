@@ -45,6 +45,7 @@ static int exec(const struct command *self, int argc, char **argv)
         {"templates", OPTION_TEXT, &o.templates, "DIR", "look for templates here too"},
         {"contestants", OPTION_TEXT, &o.contestants, "DIR", "look for contestants here too"},
         {"store", OPTION_TEXT, &o.store, "FILE", "the store (default: FATUNE_STORE, else results/fatune.db)"},
+        {"samples", OPTION_FLAG, &o.samples, NULL, "with --json: every quad, its letters, samples and clocks"},
         {"json", OPTION_FLAG, &json, NULL, "print the result as JSON (docs/JSON.md)"},
         {NULL, OPTION_FLAG, NULL, NULL, NULL}};
 
@@ -56,6 +57,8 @@ static int exec(const struct command *self, int argc, char **argv)
     else if (o.sessions != 0 && (o.sessions < LEAST_SESSIONS || o.sessions > MOST_SESSIONS))
         err_set(&e, ERR_USAGE, "--sessions takes %d to %d, not %d: fewer decide nothing", LEAST_SESSIONS, MOST_SESSIONS,
                 o.sessions);
+    else if (o.samples && !json)
+        err_set(&e, ERR_USAGE, "--samples adds to what --json prints: give both");
     if (e.code != ERR_OK) return command_fail(&e, json);
     report_progress_open(&progress, stderr);
     o.progress = report_progress_show;

@@ -44,6 +44,7 @@ struct tune_options {
     uint64_t seed;
     int jobs;       /* 0: one a core */
     int sessions;   /* of a comparison; 0: the space's */
+    bool samples;   /* of a comparison: with every quad */
     const char *as; /* name of the version that may be crowned, NULL: next v<N> */
     bool no_promote, fresh;
     const char *contestants; /* extra folder of contestants, or NULL */

@@ -103,6 +103,15 @@ static int result(struct store *s, const struct tune_pair *p, const struct space
     return 0;
 }
 
+/* Not with the run's record: the store has them already. */
+static int add_quads(struct store *s, json_t *out, bool swapped, struct err *e)
+{
+    json_t *list;
+
+    if (tune_quads_json(s, json_integer_value(json_object_get(out, "trial")), swapped, &list, e) != 0) return -1;
+    return json_object_set_new(out, "quads", list) == 0 ? 0 : err_nomem(e);
+}
+
 /* ---- from the records ---- */
 
 /* A trial whose arms change places. */
@@ -182,7 +191,7 @@ static int take_date(void *ctx, const struct store_trial *t)
     return 1;
 }
 
-static int from_records(struct store *s, const struct tune_pair *p, json_t **out, struct err *e)
+static int from_records(struct store *s, const struct tune_pair *p, bool samples, json_t **out, struct err *e)
 {
     struct outcome x = {.how = "stored"};
     json_t *settings = NULL;
@@ -198,7 +207,8 @@ static int from_records(struct store *s, const struct tune_pair *p, json_t **out
     x.device = p->arm[p->contestant == 0 ? 1 : 0].v.device;
     x.again = json_is_true(json_object_get(settings, "again"));
     x.facts = json_object_get(settings, "contestant");
-    rc = result(s, p, &p->space, &x, out, e);
+    TRY(result(s, p, &p->space, &x, out, e));
+    if (samples) rc = add_quads(s, *out, swapped, e);
 out:
     json_decref(settings);
     trial_free(&x.trial);
@@ -314,7 +324,7 @@ int tune_compare(const struct tune_options *o, const char *track, const char *a,
     TRY(store_open(&s, paths_store(o->store), STORE_READ, e));
     TRY(tune_pair_find(&p, s, track, a, b, stored, o->contestants, e));
     if (stored) {
-        rc = from_records(s, &p, out, e);
+        rc = from_records(s, &p, o->samples, out, e);
         goto out;
     }
     store_close(s);
@@ -334,7 +344,8 @@ int tune_compare(const struct tune_options *o, const char *track, const char *a,
     }
     TRY(begin(t, &p, e));
     TRY(p.contestant < 0 ? measure(t, &p, out, e) : measure_contestant(t, &p, out, e));
-    rc = store_run_state(t->store, t->run.id, "done", worker_now() - t->started, *out, e);
+    TRY(store_run_state(t->store, t->run.id, "done", worker_now() - t->started, *out, e));
+    if (o->samples) rc = add_quads(t->store, *out, false, e);
 out:
     store_close(s);
     tune_pair_free(&p);

@@ -217,6 +217,8 @@ int tune_trial(struct tune *t, const char *kind, struct tune_item *a, struct tun
 int tune_trial_health(struct store *s, int64_t trial, json_t **out, struct err *e);
 /* tune_letters.c: docs/JSON.md, list of arm, A and B. New reference, NULL when out of memory. */
 json_t *tune_letters_json(const struct trial *t);
+/* docs/JSON.md, list of quad, in the order measured; swapped: the arms change places. New reference. */
+int tune_quads_json(struct store *s, int64_t trial, bool swapped, json_t **out, struct err *e);
 /* tune_arm.c: the two sides of a comparison */
 struct tune_arm {
     const char *given, *label; /* on the command line; for people */

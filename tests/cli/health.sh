@@ -50,6 +50,14 @@ json "abs(d['verdict']['ratio_cycles'] / d['verdict']['ratio'] - 1) < 1e-3"
 FATUNE_FAKE_DEVICE=$plain,clock=1900,throttle=0.05 run 10 compare v1 v2 --device fake --exit-status --json
 cp out fresh
 json "d['health']['clock_mhz'][0] < 1660 and 0 < d['health']['spoiled']['clock'] == d['verdict']['quads_discarded'] < 32"
+run 11 compare v2 v1 --stored --exit-status --json --samples
+json "len(d['quads']) == 160 and sum(not q['counts'] for q in d['quads']) == d['verdict']['quads_discarded']"
+json "sum(q['outlying'] for q in d['quads']) == d['verdict']['quads_outlying'] and sum(q['order'] == 'ABBA' for q in d['quads']) == 80"
+json "all(len(q['samples_us']) == len(q['samples_mhz']) == 20 and sorted(q['samples_us'][5:10])[2] == q['letters_us'][1] for q in d['quads'])"
+json "all(abs(sum(q['samples_mhz'][:5]) / 5 - q['letters_mhz'][0]) < 1 for q in d['quads'])"
+json "sum(q['letters_us'][0] < q['letters_us'][1] for q in d['quads'] if q['order'] == 'BAAB') < 10" # B is v1 here, the slower one, and stands outside
+run 2 compare v2 v1 --stored --samples
+says err 'samples adds to what --json prints'
 run 10 compare v1 v2 --stored --exit-status --json
 python3 -B -c 'import json
 a, b = (json.load(open(x)) for x in ("fresh", "out"))

@@ -20,8 +20,8 @@ keep run 0 run "$smoke" --device fake --evaluations 3 --json
 keep run 0 run "$smoke" --device fake --seed 5 --json
 keep comparison 0 compare v1 v2 --device fake --json
 keep comparison 0 compare v1 v2 --stored --json
-keep comparison 0 compare v1 v1 --device fake --json
-LD_LIBRARY_PATH=$FATUNE_FAKE_NVML_DIR FATUNE_FAKE_NVML=throttle_at=5 keep comparison 0 compare v1 v2 --device fake --json
+keep comparison 0 compare v1 v1 --device fake --json --samples
+LD_LIBRARY_PATH=$FATUNE_FAKE_NVML_DIR FATUNE_FAKE_NVML=throttle_at=5 FATUNE_FAKE_DEVICE=$FATUNE_FAKE_DEVICE,clock=1980 keep comparison 0 compare v1 v2 --device fake --json --samples
 keep 'list of action' 0 champion list --json
 keep 'list of action' 0 champion show
 keep revocation 0 champion revoke --json
