@@ -38,13 +38,22 @@ static json_t *text_or_null(const char *s)
     return *s ? json_string(s) : json_null();
 }
 
+/* Somebody else has changed the champion since this night was cut off: what it did for another one does not count. */
+static bool outdated(const struct tune *t, const json_t *kept)
+{
+    const char *before = json_string_value(json_object_get(kept, "before"));
+
+    if (!t->has_champion) return before != NULL;
+    return t->champion.run != t->run.id && (!before || strcmp(before, t->champion.version.name) != 0);
+}
+
 /* A restart finds them in the run; a new night begins with who stands. */
 static int open_facts(struct tune *t, struct err *e)
 {
     const json_t *kept = json_object_get(t->run.summary, "night");
     char date[11];
 
-    if (kept) {
+    if (kept && !outdated(t, kept)) {
         t->night_facts = json_deep_copy(kept);
         return t->night_facts ? 0 : err_nomem(e);
     }
