@@ -198,6 +198,8 @@ int store_champion_history(struct store *s, const char *track, int (*f)(void *ct
                            void *ctx, struct err *e);
 /* Who would stand if the standing champion's promotion were refuted; *found. */
 int store_champion_before(struct store *s, const char *track, struct store_version *out, bool *found, struct err *e);
+/* The first champion that was not revoked since; *found. */
+int store_champion_first(struct store *s, const char *track, struct store_version *out, bool *found, struct err *e);
 /* Appends a revocation; the champion before it stands again (logged as restore), or none. ERR_USAGE when there is none. */
 int store_champion_revoke(struct store *s, const char *track, const char *why, struct err *e);
 /* An earlier champion stands again; those after it leave, but their rows stay. ERR_USAGE when name does not lie below the standing one:

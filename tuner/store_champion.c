@@ -313,6 +313,21 @@ out:
     return rc;
 }
 
+int store_champion_first(struct store *s, const char *track, struct store_version *out, bool *found, struct err *e)
+{
+    static const char what[] = "look up the first champion";
+    int64_t id = 0;
+    *out = (struct store_version){0};
+    if (store_number(
+            s, &id, found, what, e,
+            "SELECT h.version FROM champion h JOIN version v ON v.id = h.version WHERE h.track = ?1 AND NOT EXISTS"
+            " (SELECT 1 FROM champion x JOIN version w ON w.id = x.version WHERE x.track = ?1 AND"
+            " x.action = 'revoke' AND w.candidate = v.candidate) ORDER BY h.id LIMIT 1",
+            "s", track) != 0)
+        return -1;
+    return *found ? version_by_id(s, id, out, what, e) : 0;
+}
+
 int store_champion_history(struct store *s, const char *track, int (*f)(void *ctx, const struct store_champion *c),
                            void *ctx, struct err *e)
 {

@@ -298,37 +298,6 @@ out:
 
 /* ---- anchor ---- */
 
-struct anchor {
-    struct store_version version; /* "" none */
-    bool found;
-    int64_t revoked[64];
-    int nrevoked;
-    int rc;
-};
-
-static int note_revoked(void *ctx, const struct store_champion *c)
-{
-    struct anchor *a = ctx;
-
-    if (strcmp(c->action, "revoke") == 0 && a->nrevoked < (int)(sizeof a->revoked / sizeof *a->revoked))
-        a->revoked[a->nrevoked++] = c->version.candidate;
-    return 0;
-}
-
-/* The first champion that was not found wrong since. */
-static int take_first(void *ctx, const struct store_champion *c)
-{
-    struct anchor *a = ctx;
-
-    for (int i = 0; i < a->nrevoked; i++)
-        if (a->revoked[i] == c->version.candidate) return 0;
-    a->version = c->version;
-    json_incref(a->version.params);
-    json_incref(a->version.source_facts);
-    a->found = true;
-    return 1;
-}
-
 struct series {
     int64_t anchor;
     const char *environment;
@@ -394,7 +363,8 @@ static void take_control(struct store_night *n, double ratio, double low, double
 }
 
 /* The median letter of an A/A trial, which is the night's control when no other was needed. *facts: new reference. */
-static int measure_anchor(struct tune *t, const struct anchor *a, struct store_night *n, json_t **facts, struct err *e)
+static int measure_anchor(struct tune *t, const struct store_version *first, struct store_night *n, json_t **facts,
+                          struct err *e)
 {
     struct verdict_rule rule = tune_rule(t, 1);
     struct tune_plan plan;
@@ -407,14 +377,14 @@ static int measure_anchor(struct tune *t, const struct anchor *a, struct store_n
     int64_t id;
     int rc = 0;
 
-    i = anchor_item(t, &a->version, why, e);
+    i = anchor_item(t, first, why, e);
     if (!i && e->code != ERR_OK) return -1;
-    *facts = json_pack("{s:s,s:o}", "version", a->version.name, "left_out", text_or_null(why));
+    *facts = json_pack("{s:s,s:o}", "version", first->name, "left_out", text_or_null(why));
     if (!i) return 0;
     plan = tune_plan_trial(t, i, i, t->minutes * 60 / 4);
     plan.sessions = plan.sessions < ANCHOR_SESSIONS ? plan.sessions : ANCHOR_SESSIONS;
     plan.quads = plan.quads < ANCHOR_QUADS ? plan.quads : ANCHOR_QUADS;
-    tune_report(t, "anchor: %s, which stays the same over the nights", a->version.name);
+    tune_report(t, "anchor: %s, which stays the same over the nights", first->name);
     TRY(tune_trial(t, "aa", i, i, &plan, &aa, &id, e)); /* where it is the standing arm, that is the control */
     rule.control_required = false;
     rng_init(&rng, t->seed + (uint64_t)id, "verdict");
@@ -446,17 +416,16 @@ out:
 
 static int anchor(struct tune *t, struct store_night *n, json_t **facts, struct err *e)
 {
-    struct anchor a = {0};
+    struct store_version first;
+    bool found;
     int rc;
 
     *facts = NULL;
-    TRY(store_champion_history(t->store, t->track, note_revoked, &a, e));
-    TRY(store_champion_history(t->store, t->track, take_first, &a, e));
-    if (!a.found) goto out;
-    n->anchor = a.version.candidate;
-    rc = measure_anchor(t, &a, n, facts, e);
-out:
-    if (a.found) store_version_free(&a.version);
+    if (store_champion_first(t->store, t->track, &first, &found, e) != 0) return -1;
+    if (!found) return 0;
+    n->anchor = first.candidate;
+    rc = measure_anchor(t, &first, n, facts, e);
+    store_version_free(&first);
     return rc;
 }
 

@@ -133,6 +133,32 @@ static void test_promotions_are_refuted_one_by_one(void **state)
     assert_stands(w, "v1", "restore", false);
 }
 
+static void assert_first(struct world *w, const char *name)
+{
+    struct store_version v;
+    bool found;
+    GOOD(store_champion_first(w->s, "track-1", &v, &found, &w->e));
+    assert_int_equal(found, name != NULL);
+    if (found) assert_string_equal(v.name, name);
+    store_version_free(&v);
+}
+
+static void test_the_first_that_was_not_revoked(void **state)
+{
+    struct world *w = *state;
+    fill(w);
+    assert_first(w, NULL);
+    crown(w, w->a, "crown");
+    crown(w, w->b, "promote");
+    assert_first(w, "v1");
+    GOOD(settle(w, true, "why")); /* slower is not wrong */
+    crown(w, w->c, "promote");
+    GOOD(store_champion_rollback(w->s, "track-1", "v1", "why", &w->e));
+    assert_first(w, "v1");
+    GOOD(store_champion_revoke(w->s, "track-1", "wrong", &w->e));
+    assert_first(w, "v2");
+}
+
 static void test_nothing_to_return_to(void **state)
 {
     struct world *w = *state;
@@ -326,6 +352,7 @@ int main(void)
                                        T(test_a_promotion_is_refuted),
                                        T(test_promotions_are_refuted_one_by_one),
                                        T(test_nothing_to_return_to),
+                                       T(test_the_first_that_was_not_revoked),
                                        T(test_rollback),
                                        T(test_ledger),
                                        T(test_best_of_earlier_runs)};
