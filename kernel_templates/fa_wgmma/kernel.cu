@@ -1394,12 +1394,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
     at.k_full = x.full, at.v_full = x.full + 8 * SLOTS;
     at.k_empty = x.full + 16 * SLOTS, at.v_empty = x.full + 24 * SLOTS;
 
+    const bool computes = !PRODUCER || group < GROUPS;
     if constexpr (Q_REGS)
-        if (group < GROUPS) copy_q(at, q_all + ((long long)head * SEQ_Q + at.query) * HEAD_DIM);
-    if (group < GROUPS) begin(x, at, &q_map, bars, head);
+        if (computes) copy_q(at, q_all + ((long long)head * SEQ_Q + at.query) * HEAD_DIM);
+    if (computes) begin(x, at, &q_map, bars, head);
     __syncthreads();
     if constexpr (Q_REGS)
-        if (group < GROUPS) barrier_arrive_behind_chunks(bars + 8 * at.group_q);
+        if (computes) barrier_arrive_behind_chunks(bars + 8 * at.group_q);
     if constexpr (OVERLAP == 3) copy_in_turns<0, 4>(x, at.warp);
     if constexpr (CLUSTER > 1) cluster_arrive();
     if constexpr (PRODUCER) {

@@ -426,7 +426,7 @@ static void a_cluster_without_room_is_refused(void **state)
     l.block[0] = 1024; /* __launch_bounds__(64) */
     enum device_class class = load(&f, &l, &k);
     if (class == DEVICE_OK) {
-        struct device_launch dl = {.kernel = k, .geometry = &l, .args = {{f.o, 0}}};
+        struct device_launch dl = bind(&f, &l, k);
         class = driver->run(f.d, &dl, &f.e);
         driver->unload(f.d, k);
     }
