@@ -9,15 +9,17 @@
  * In front of it runs a lead-in kernel that waits some tens of microseconds, so that the host has handed over the graph
  * before the first event is recorded; otherwise the first event's time would include the host's share of the launch.
  *
- * The clock of a batch: a kernel in front of the lead-in and one behind the last event read, on one multiprocessor, its cycle
- * counter and the device's timer (as nvbench does); the cycles that passed by the time that passed. NVML is asked while nothing
- * runs, and is too slow to see what the clock does under load. What stands between the events is not touched, and where the
- * stamps do not work the clock is unknown. */
+ * The clock of a batch: a kernel in front of the first event and one behind the last read, on each multiprocessor, its cycle counter
+ * and the device's timer (as nvbench does on one of them); the cycles that passed by the time that passed. A multiprocessor without work
+ * counts no cycles (on an H200 the lead-in, which leaves all but one idle, cost a tenth of the clock when it was between the
+ * stamps), so the one that counted most is believed. NVML is asked while nothing runs, and is too slow to see what the clock does
+ * under load. What stands between the events is not touched, and where the stamps do not work the clock is unknown. */
 #include "device_cuda.h"
 
 #ifdef HAVE_CUDA
 
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,24 +73,27 @@ static const char own_ptx[] = ".version 7.0\n"
                               "ret;\n"
                               "}\n";
 
-/* stamp: the block that runs on multiprocessor 0 writes its cycle counter and the time in ns, both in one store. A module of its own, since
- * the device works without it. */
+/* stamp: the blocks of each multiprocessor write its cycle counter and the time in ns, both in one store, to the multiprocessor's slot. A module
+ * of its own, since the device works without it. */
 static const char stamp_ptx[] = ".version 7.0\n"
                                 ".target sm_70\n"
                                 ".address_size 64\n"
-                                ".visible .entry fatune_stamp(.param .u64 stamp_out)\n"
+                                ".visible .entry fatune_stamp(.param .u64 stamp_out, .param .u32 stamp_slots)\n"
                                 "{\n"
                                 ".reg .pred %p<2>;\n"
-                                ".reg .b32 %r<2>;\n"
-                                ".reg .b64 %a<4>;\n"
-                                "mov.u32 %r1, %smid;\n"
-                                "setp.ne.u32 %p1, %r1, 0;\n"
-                                "@%p1 bra DONE;\n"
+                                ".reg .b32 %r<3>;\n"
+                                ".reg .b64 %a<6>;\n"
                                 "ld.param.u64 %a1, [stamp_out];\n"
+                                "ld.param.u32 %r2, [stamp_slots];\n"
+                                "mov.u32 %r1, %smid;\n"
+                                "setp.ge.u32 %p1, %r1, %r2;\n"
+                                "@%p1 bra DONE;\n"
                                 "cvta.to.global.u64 %a1, %a1;\n"
-                                "mov.u64 %a2, %clock64;\n"
-                                "mov.u64 %a3, %globaltimer;\n"
-                                "st.global.v2.u64 [%a1], {%a2, %a3};\n"
+                                "mul.wide.u32 %a2, %r1, 16;\n"
+                                "add.u64 %a3, %a1, %a2;\n"
+                                "mov.u64 %a4, %clock64;\n"
+                                "mov.u64 %a5, %globaltimer;\n"
+                                "st.global.v2.u64 [%a3], {%a4, %a5};\n"
                                 "DONE:\n"
                                 "ret;\n"
                                 "}\n";
@@ -105,12 +110,12 @@ struct device {
     CUmodule own;
     CUfunction canary, lead;
     CUmodule stamping;
-    CUfunction stamp;      /* NULL: the clock is unknown */
-    CUdeviceptr stamp_at;  /* before and after */
-    struct stamp *stamps;  /* their host copy, page-locked */
-    uint64_t stamped_ns;   /* when the last one was put */
-    uint64_t tick_ns;      /* of the timer, or a multiple; 0: no reading yet */
-    unsigned stamp_blocks; /* enough for each multiprocessor to get one */
+    CUfunction stamp;     /* NULL: the clock is unknown */
+    CUdeviceptr stamp_at; /* of all multiprocessors before, then after */
+    struct stamp *stamps; /* their host copy, page-locked */
+    uint64_t stamped_ns;  /* when the last one was put */
+    uint64_t tick_ns;     /* of the timer, or a multiple; 0: no reading yet */
+    uint32_t slots;       /* multiprocessors */
     CUdeviceptr canary_out;
     uint32_t *canary_words; /* host copy */
     uint32_t canary_seed;
@@ -252,6 +257,11 @@ static void cuda_close(struct device *d)
     free(d);
 }
 
+static size_t stamps_bytes(const struct device *d)
+{
+    return 2 * (size_t)d->slots * sizeof *d->stamps;
+}
+
 /* Without them there is no clock, and nothing else is missing. */
 static void open_stamps(struct device *d)
 {
@@ -263,12 +273,12 @@ static void open_stamps(struct device *d)
     }
     if (d->api.device_attribute(&sms, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, d->handle) != CUDA_SUCCESS || sms < 1)
         return;
-    if (d->api.host_alloc(&p, 2 * sizeof *d->stamps, 0) != CUDA_SUCCESS) return;
+    d->slots = (uint32_t)sms;
+    if (d->api.host_alloc(&p, stamps_bytes(d), 0) != CUDA_SUCCESS) return;
     d->stamps = p;
-    if (d->api.mem_alloc(&d->stamp_at, 2 * sizeof *d->stamps) != CUDA_SUCCESS ||
-        d->api.set_u32(d->stamp_at, 0, 2 * sizeof *d->stamps / 4, d->stream) != CUDA_SUCCESS)
+    if (d->api.mem_alloc(&d->stamp_at, stamps_bytes(d)) != CUDA_SUCCESS ||
+        d->api.set_u32(d->stamp_at, 0, stamps_bytes(d) / 4, d->stream) != CUDA_SUCCESS)
         return;
-    d->stamp_blocks = 2 * (unsigned)sms;
     if (d->api.module_function(&d->stamp, d->stamping, "fatune_stamp") != CUDA_SUCCESS) d->stamp = NULL;
 }
 
@@ -649,8 +659,8 @@ static enum device_class cuda_batch_open(struct device *d, const struct device_l
     }
     struct device_batch *b = calloc(1, sizeof *b);
     if (!b) return nomem(e);
-    /* Longer than the host needs to hand over a chain of k nodes; at most 2 ms. */
-    b->lead_ns = 30000u + (k < 20000 ? 100u * (unsigned)k : 1970000u);
+    /* Longer than the host needs to hand over a stamp and a chain of k nodes; at most 2 ms. */
+    b->lead_ns = 33000u + (k < 20000 ? 100u * (unsigned)k : 1970000u);
     class = capture(d, launches, n, k, &graph, e);
     if (class != DEVICE_OK) goto out;
     DO(d->api.graph_instantiate(&b->exec, graph, 0), "preparing a batch");
@@ -667,15 +677,15 @@ out:
     return class;
 }
 
-/* Where a stamp cannot be launched the clock stays unknown from then on. */
+/* Twice as many blocks as multiprocessors, so that each gets one. Where it cannot be launched the clock stays unknown from then on. */
 static enum device_class put_stamp(struct device *d, int which, struct err *e)
 {
-    CUdeviceptr to = d->stamp_at + (size_t)which * sizeof *d->stamps;
-    void *params[] = {&to};
+    CUdeviceptr to = d->stamp_at + (size_t)which * d->slots * sizeof *d->stamps;
+    void *params[] = {&to, &d->slots};
     struct err refused = {0};
     enum device_class class;
     if (!d->stamp) return DEVICE_OK;
-    class = launch_own(d, d->stamp, d->stamp_blocks, 1, params, "launching a clock stamp", &refused);
+    class = launch_own(d, d->stamp, 2 * d->slots, 1, params, "launching a clock stamp", &refused);
     if (class == DEVICE_OK) return DEVICE_OK;
     d->stamp = NULL;
     if (class == DEVICE_FATE) return DEVICE_OK;
@@ -693,20 +703,25 @@ static uint64_t common_divisor(uint64_t a, uint64_t b)
     return a;
 }
 
-/* Cycles by microseconds; 0 where a stamp was not put this time, or what they say cannot be. The timer moves in steps, 32 ns or 1 us and more:
- * what divides all its readings so far is one of them or a few, and a batch of less than TICKS steps is too short to be told its clock. */
+/* Cycles by microseconds, of the multiprocessor with most; 0 where no stamps were put this time, or what they say cannot be. The timer moves in
+ * steps, 32 ns or 1 us and more: what divides all its readings so far is one of them or a few, and a batch of less than TICKS steps is too
+ * short to be told its clock. */
 static double stamped_mhz(struct device *d)
 {
     enum { TICKS = 200 };
-    const struct stamp *s = d->stamps;
+    const struct stamp *before = d->stamps, *after = d->stamps + d->slots;
     const uint64_t last_ns = d->stamped_ns;
+    double best = 0;
     if (!d->stamp) return 0;
-    d->stamped_ns = s[1].ns;
-    d->tick_ns = common_divisor(common_divisor(d->tick_ns, s[0].ns), s[1].ns);
-    if (s[0].ns <= last_ns || s[1].ns <= s[0].ns || s[1].cycles <= s[0].cycles) return 0;
-    if (s[1].ns - s[0].ns < TICKS * d->tick_ns) return 0;
-    const double mhz = 1e3 * (double)(s[1].cycles - s[0].cycles) / (double)(s[1].ns - s[0].ns);
-    return mhz > 10 && mhz < 10000 ? mhz : 0;
+    for (uint32_t i = 0; i < d->slots; i++) {
+        if (after[i].ns <= last_ns) continue; /* of an earlier batch: this multiprocessor got no block */
+        if (after[i].ns > d->stamped_ns) d->stamped_ns = after[i].ns;
+        d->tick_ns = common_divisor(d->tick_ns, after[i].ns);
+        if (before[i].ns <= last_ns || after[i].ns <= before[i].ns || after[i].cycles <= before[i].cycles) continue;
+        if (after[i].ns - before[i].ns < TICKS * d->tick_ns) continue;
+        best = fmax(best, 1e3 * (double)(after[i].cycles - before[i].cycles) / (double)(after[i].ns - before[i].ns));
+    }
+    return best > 10 && best < 10000 ? best : 0;
 }
 
 static enum device_class cuda_batch_run(struct device *d, struct device_batch *b, double *elapsed_us, double *mhz,
@@ -718,15 +733,15 @@ static enum device_class cuda_batch_run(struct device *d, struct device_batch *b
     *elapsed_us = 0;
     if (mhz) *mhz = 0;
     if (!alive(d, e)) return DEVICE_STICKY;
-    class = put_stamp(d, 0, e);
-    if (class == DEVICE_OK) class = launch_own(d, d->lead, 1, 1, params, "launching the lead-in", e);
+    class = launch_own(d, d->lead, 1, 1, params, "launching the lead-in", e);
+    if (class == DEVICE_OK) class = put_stamp(d, 0, e);
     if (class != DEVICE_OK) goto out;
     DO(d->api.event_record(b->start, d->stream), "starting the clock");
     DO(d->api.graph_launch(b->exec, d->stream), "launching a batch");
     DO(d->api.event_record(b->stop, d->stream), "stopping the clock");
     class = put_stamp(d, 1, e);
     if (class != DEVICE_OK) goto out;
-    if (d->stamp) DO(d->api.copy_out(d->stamps, d->stamp_at, 2 * sizeof *d->stamps, d->stream), "reading the clock");
+    if (d->stamp) DO(d->api.copy_out(d->stamps, d->stamp_at, stamps_bytes(d), d->stream), "reading the clock");
     DO(d->api.stream_synchronize(d->stream), "running a batch");
     DO(d->api.event_elapsed(&milliseconds, b->start, b->stop), "reading the clock");
     *elapsed_us = 1e3 * (double)milliseconds;
