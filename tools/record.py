@@ -4,7 +4,8 @@
 usage: tools/record.py CHECK_FOLDER NAME        e.g. tools/record.py results/gpu_check h200
 
 CHECK_FOLDER is what tools/gpu_check.sh wrote. Nothing on the page is typed by hand: whoever doubts a number finds it in fatune.db.xz.
-What `tools/gpu_check.sh --contestants` wrote becomes contestants.md beside it, with contestants.json and contestants.db.xz.
+What `tools/gpu_check.sh --contestants` wrote becomes contestants.md beside it, with contestants.json and contestants.db.xz; what --decisions
+wrote, a page with its nights and comparisons.
 """
 import json
 import lzma
@@ -24,7 +25,32 @@ def fates(db, run):
     return ', '.join(f'{n} {fate}' for fate, n in rows)
 
 
-def page(db, name):
+def nights(db):
+    """The ledger, and each of its nights' own words."""
+    rows = db.execute('SELECT number, outcome, before, after, control, control_low, control_high, anchor_us, trials, alpha, note FROM night ORDER BY id').fetchall()
+    if not rows:
+        return []
+    out = ['## Nights\n', '| night | outcome | champion | A/A control, 99% | anchor us | trials | alpha spent | note |', '|---|---|---|---|---|---|---|---|']
+    for number, outcome, before, after, control, low, high, anchor, trials, alpha, note in rows:
+        names = [db.execute('SELECT name FROM version WHERE id = ?', (v,)).fetchone()[0] if v else 'nobody' for v in (before, after)]
+        out.append(f'| {number} | {outcome} | {names[0]} to {names[1]} | {control:.5f} [{low:.5f}, {high:.5f}] | {anchor:.3f} | {trials} | {alpha} | {note} |')
+    return out + ['']
+
+
+def comparisons(db):
+    """Every `fatune compare`, in the order made."""
+    rows = [json.loads(s) for s, in db.execute("SELECT summary FROM run WHERE key = 'compare' AND state = 'done' ORDER BY id")]
+    if not rows:
+        return []
+    out = ['## Comparisons\n', '| B | against A | B is | ratio | 95% bootstrap-t | sessions |', '|---|---|---|---|---|---|']
+    for r in rows:
+        v = r['verdict']
+        against = f'{r["a"]}, compiled again' if r.get('again') else f'`{r["a"]}`'
+        out.append(f'| `{r["b"]}` | {against} | {r["relation"]} | {v["ratio"]:.5f} | {ci(v["ratio_boot_t"])} | {v["sessions"]} |')
+    return out + ['']
+
+
+def page(db, name, command):
     out = [f'# {name}: what was measured\n',
            'Made by `tools/record.py` from the files beside it; `fatune.db.xz` is the whole store, raw samples included '
            '(`xz -dk fatune.db.xz && fatune champion list --store fatune.db`).\n']
@@ -33,7 +59,7 @@ def page(db, name):
     first, last = db.execute('SELECT min(started), max(ended) FROM run').fetchone()
     out += ['| | |', '|---|---|', f'| GPU | {target["name"]}, {target["sms"]} multiprocessors, VBIOS {state.get("vbios", "unknown")} |',
             f'| driver | {target["driver_version"]} |', f'| compiler | {target["compiler"]}, {target["arch"]} |',
-            f'| fatune | {facts["fatune"]} |', f'| measured | {first} to {last} |', '| command | `tools/gpu_check.sh` |\n']
+            f'| fatune | {facts["fatune"]} |', f'| measured | {first} to {last} |', f'| command | `{command}` |\n']
     for run, state_, summary in db.execute('SELECT id, state, summary FROM run ORDER BY id'):
         if state_ != 'done' or not summary:
             continue
@@ -55,7 +81,7 @@ def page(db, name):
             compiled = c['facts'].get('compiled', {})
             out += ['', f'Champion {c["name"]}: `{c["facts"]["text"]}`, {compiled.get("registers")} registers, '
                     f'{compiled.get("spill_store_bytes")} bytes spilled, {compiled.get("tensor_ops")} tensor-core instructions in its PTX.\n']
-    return '\n'.join(out)
+    return '\n'.join(out + nights(db) + comparisons(db))
 
 
 def keep(folder, path, name):
@@ -64,7 +90,8 @@ def keep(folder, path, name):
 
 def record_check(source, folder, name):
     db = sqlite3.connect(f'file:{source / "fatune.db"}?mode=ro', uri=True)
-    text = page(db, name)
+    decisions = (source / 'decisions.jsonl').exists()
+    text = page(db, name, 'tools/gpu_check.sh' + (' --decisions' if decisions else ''))
     db.close()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'README.md').write_text(text)

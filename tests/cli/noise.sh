@@ -28,7 +28,7 @@ EOF
 
 # ---- the page of record says what its command prints
 cd "$SOURCE_DIR"
-stores=(results/recorded/h200/fatune.db.xz results/recorded/h200_contestants_1/contestants.db.xz results/recorded/h200_contestants_2/contestants.db.xz)
+stores=(results/recorded/h200/fatune.db.xz results/recorded/h200_contestants_1/contestants.db.xz results/recorded/h200_contestants_2/contestants.db.xz results/recorded/h200_contestants_3/contestants.db.xz results/recorded/h200_contestants_4/contestants.db.xz results/recorded/h200_decisions/fatune.db.xz)
 noise "${stores[@]}" >"$work/page" || fail 'noise.py on the stores of record'
 python3 -B -c 'import sys; sys.exit(open(sys.argv[1]).read() not in open(sys.argv[2]).read())' "$work/page" results/recorded/noise_h200/README.md ||
     fail "results/recorded/noise_h200/README.md is not what tools/noise.py ${stores[*]} prints"

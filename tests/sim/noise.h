@@ -27,18 +27,21 @@ struct noise {
 
 /* Assumptions made before any measurement, pessimistic for short kernels. */
 #define NOISE_ASSUMED ((struct noise){.session_sd = 0.003, .ar_sd = 0.008, .ar_phi = 0.95, .drift = 0.02})
-/* The largest of each that an H200 showed in whole trials, and in those cut to one sample a letter
- * (results/recorded/noise_h200/README.md). An arm's own session effect is the difference's over sqrt 2; the bias of B, 0.05% at most, is
- * a `gain` of -0.0005 to whoever simulates it. */
+/* The largest of each that an H200 showed: in whole trials of kernels of 5 to 25 us, in whole trials of one of 200 us at the limit of its power, whose
+ * clock wanders, and in those cut to one sample a letter (results/recorded/noise_h200/README.md). An arm's own session effect is the
+ * difference's over sqrt 2; the bias of B, 0.06% at most, is a `gain` of -0.0006 to whoever simulates it. */
 #define NOISE_H200                                                                                                     \
     ((struct noise){.session_sd = 0.0012,                                                                              \
-                    .ar_sd = 0.002,                                                                                    \
+                    .ar_sd = 0.0025,                                                                                   \
                     .ar_phi = 0.96,                                                                                    \
-                    .white_sd = 0.0006,                                                                                \
-                    .drift = 0.009,                                                                                    \
-                    .spike_p = 0.0002,                                                                                 \
+                    .white_sd = 0.002,                                                                                 \
+                    .drift = 0.011,                                                                                    \
+                    .spike_p = 0.0009,                                                                                 \
                     .spike = 0.3,                                                                                      \
                     .first = 0.002})
+#define NOISE_H200_HOT                                                                                                 \
+    ((struct noise){                                                                                                   \
+        .session_sd = 0.0005, .ar_sd = 0.03, .ar_phi = 0.97, .drift = 0.07, .spike_p = 0.004, .spike = 0.026})
 #define NOISE_H200_CUT ((struct noise){.session_sd = 0.0014, .white_sd = 0.004, .drift = 0.045, .first = 0.01})
 
 enum { NOISE_M_MAX = 32, NOISE_QUADS_MAX = 64 };

@@ -33,7 +33,7 @@ static const struct scene *assumed(void)
 static const struct scene *like_an_h200(void)
 {
     static struct scene s;
-    s = (struct scene){NOISE_H200, SESSIONS, QUADS, M, 0.0012, 0.002, 0.002, 0.0002};
+    s = (struct scene){NOISE_H200, SESSIONS, QUADS, M, 0.0012, 0.0025, 0.003, 0.0009};
     return &s;
 }
 

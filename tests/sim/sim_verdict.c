@@ -102,6 +102,8 @@ static void size_under_the_null(void **state)
         {"A/A no session effect", shared, 4000, 0.0, 0.039, 0.065, 0.065},
         {"A/A no session effect, spikes", spiky(shared), 4000, 0.0, 0.039, 0.065, 0.065},
         {"A/A like an H200", NOISE_H200, 2000, 0.40, 0.05 - window(0.05, 2000), 0.065, 0.067},
+        {"A/A like a hot H200", NOISE_H200_HOT, 1000, 0.0, 0.05 - window(0.05, 1000), 0.05 + window(0.05, 1000),
+         0.05 + window(0.05, 1000)},
         /* One session in ten is far off: bootstrap-t alone would err twice as often as it says, t alone less than half as
          * often. The decision takes the wider bound. */
         {"A/A like an H200, odd sessions", odd, 1000, 0.40, 0.01, 0.05, 0.12}};
@@ -129,7 +131,7 @@ static void size_under_the_null(void **state)
 
 static void power(void **state)
 {
-    const struct noise assumed = NOISE_ASSUMED, h200 = NOISE_H200;
+    const struct noise assumed = NOISE_ASSUMED, h200 = NOISE_H200, hot = NOISE_H200_HOT;
     const struct {
         const char *name;
         const struct noise *p;
@@ -143,7 +145,11 @@ static void power(void **state)
                {"like an H200: 0.3%", &h200, 0.003, 0.0, 0.005, 500},
                {"like an H200: 0.5%", &h200, 0.005, 0.0, 0.005 + window(0.005, 600), 600},
                {"like an H200: 0.75%", &h200, 0.0075, 0.80, 1.0, 400},
-               {"like an H200: 1.0%", &h200, 0.010, 0.97, 1.0, 400}};
+               {"like an H200: 1.0%", &h200, 0.010, 0.97, 1.0, 400},
+               {"like a hot H200: 0.5%", &hot, 0.005, 0.0, 0.005 + window(0.005, 400), 400},
+               /* Letters that spread by 3% inside a session: a surer gain than this fails P4. */
+               {"like a hot H200: 1.0%", &hot, 0.010, 0.0, 0.01, 200},
+               {"like a hot H200: 4.0%", &hot, 0.040, 0.97, 1.0, 200}};
     (void)state;
     for (size_t k = 0; k < sizeof row / sizeof *row; k++) {
         const struct tally t = simulate(row[k].p, row[k].gain, row[k].trials, 30 + k);
