@@ -10,10 +10,10 @@
  * before the first event is recorded; otherwise the first event's time would include the host's share of the launch.
  *
  * The clock of a batch: a kernel in front of the first event and one behind the last read, on each multiprocessor, its cycle counter
- * and the device's timer (as nvbench does on one of them); the cycles that passed by the time that passed. A multiprocessor without work
- * counts no cycles (on an H200 the lead-in, which leaves all but one idle, cost a tenth of the clock when it was between the
- * stamps), so the one that counted most is believed. NVML is asked while nothing runs, and is too slow to see what the clock does
- * under load. What stands between the events is not touched, and where the stamps do not work the clock is unknown. */
+ * and the device's timer (as nvbench does on one of them); the cycles that passed by the time that passed, of the multiprocessor that
+ * counted most. The lead-in is not between them: it leaves the device idle, whose clock is another. On an H200 attention in launches of
+ * 5 us runs at 1770 MHz where an idle device, and NVML all the time, says 1980. What stands between the events is not touched, and where the stamps
+ * do not work the clock is unknown. */
 #include "device_cuda.h"
 
 #ifdef HAVE_CUDA
