@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that needs a real GPU, in under seven minutes, on a machine that has a driver and nothing else.
 #   tools/gpu_check.sh        from the root of a copy of the tree with build-portable/bin (or build/) in it
-# Records go to $OUT, by default results/gpu_check: summary.txt, steps.log, fatune.db; tools/record.py makes a page of them.
+# Records go to $OUT, by default results/gpu_check: summary.txt, steps.log, fatune.db.xz; tools/record.py makes a page of them.
 #   tools/gpu_check.sh --contestants [SPACE...]
 # instead runs the spaces named (by default those below) with their contestants, in about eleven minutes: one table, contestants.md and
 # contestants.json, written anew after each space. Needs what the contestants need (tools/contestants/README.md). Records go to
@@ -172,7 +172,12 @@ step devices 30 "$FATUNE" devices
 # contestant, and a framework takes its time from a cold disk; the runs with contestants do that themselves.
 [ "$mode" != check ] || step doctor 90 sh -c '"$FATUNE" doctor | tee /dev/stderr | grep -Eq "^ok +cuda:0 "'
 "$mode"
-cp "$work"/fatune.db "$out"/ || failed=1
+# Whoever carries the records home may have a limit: the store is some 20 MB, a tenth of that compressed.
+if command -v xz >/dev/null; then
+    xz -T0 -c "$work/fatune.db" >"$out/fatune.db.xz" || failed=1
+else
+    cp "$work/fatune.db" "$out/" || failed=1
+fi
 {
     printf '%-22s %-8s %5s  %s\n' step result time "last line"
     printf '%s\n' "${rows[@]}"

@@ -84,19 +84,23 @@ def page(db, name, command):
     return '\n'.join(out + nights(db) + comparisons(db))
 
 
-def keep(folder, path, name):
-    (folder / name).write_bytes(lzma.compress(path.read_bytes(), preset=9))
+def store_of(source):
+    """The check's store, whole: as it is, or compressed."""
+    plain = source / 'fatune.db'
+    return plain.read_bytes() if plain.exists() else lzma.decompress((source / 'fatune.db.xz').read_bytes())
 
 
 def record_check(source, folder, name):
-    db = sqlite3.connect(f'file:{source / "fatune.db"}?mode=ro', uri=True)
+    store = store_of(source)
+    db = sqlite3.connect(':memory:')
+    db.deserialize(store)
     decisions = (source / 'decisions.jsonl').exists()
     text = page(db, name, 'tools/gpu_check.sh' + (' --decisions' if decisions else ''))
     db.close()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'README.md').write_text(text)
     (folder / 'summary.txt').write_bytes((source / 'summary.txt').read_bytes())
-    keep(folder, source / 'fatune.db', 'fatune.db.xz')
+    (folder / 'fatune.db.xz').write_bytes(lzma.compress(store, preset=9))
 
 
 def record_contestants(source, folder):
@@ -104,7 +108,7 @@ def record_contestants(source, folder):
     folder.mkdir(parents=True, exist_ok=True)
     for name in ('contestants.md', 'contestants.json'):
         (folder / name).write_bytes((source / name).read_bytes())
-    keep(folder, source / 'fatune.db', 'contestants.db.xz')
+    (folder / 'contestants.db.xz').write_bytes(lzma.compress(store_of(source), preset=9))
 
 
 def main():
