@@ -7,23 +7,10 @@
 #include <unistd.h>
 
 #include "report_night.h"
+#include "report_private.h"
 
 #define PLAIN_EVERY_S 10.0
 #define LIVE_EVERY_S 0.1
-
-static double number(const json_t *j, const char *name)
-{
-    const json_t *x = json_object_get(j, name);
-
-    return json_is_number(x) ? json_number_value(x) : NAN;
-}
-
-static const char *text(const json_t *j, const char *name)
-{
-    const char *s = json_string_value(json_object_get(j, name));
-
-    return s ? s : "";
-}
 
 /* ---- verdict ---- */
 

@@ -4,20 +4,7 @@
 #include <string.h>
 
 #include "report.h"
-
-static double number(const json_t *j, const char *name)
-{
-    const json_t *x = json_object_get(j, name);
-
-    return json_is_number(x) ? json_number_value(x) : NAN;
-}
-
-static const char *text(const json_t *j, const char *name)
-{
-    const char *s = json_string_value(json_object_get(j, name));
-
-    return s ? s : "";
-}
+#include "report_private.h"
 
 static bool flag(const json_t *j, const char *name)
 {
