@@ -509,7 +509,7 @@ static void do_session(struct serve *s, const json_t *r)
     struct rng rng;
     struct loaded *arm[2] = {NULL, NULL};
     struct err e = {0};
-    int which = 0, first;
+    int which = 0;
     bool steady[2] = {false, false}, same[2] = {true, true};
     enum device_class c;
 
@@ -518,13 +518,9 @@ static void do_session(struct serve *s, const json_t *r)
     progress(NULL, "loading");
     c = bench_for(s, json_object_get(r, "bench"), &e);
     if (c == DEVICE_OK) c = session_arms(s, r, &rng, arm, &which, &e);
-    /* So is whose batches are made first: when that was always A's, B was 0.04% slower in 20 of 20 A/A trials on an H200, whatever the order
-     * of loading and of the quads. */
-    first = (int)rng_below(&rng, 2);
     for (int i = 0; i < 2 && c == DEVICE_OK; i++) {
         progress(NULL, "warming up");
-        which = first ^ i;
-        c = bench_warm_up(arm[which]->arm, warm_s / 2, &steady[which], &e);
+        c = bench_warm_up(arm[i]->arm, warm_s / 2, &steady[i], &e);
     }
     if (c == DEVICE_OK) c = send_quads(arm[0]->arm, arm[1]->arm, quads, m, &rng, &e);
     for (int i = 0; i < 2 && c == DEVICE_OK; i++) {

@@ -51,9 +51,9 @@ says err 'sessions takes 8 to 1000, not 7'
 run 2 compare v1 swift --sessions 20 --stored
 says err 'stored measures none'
 # ---- undecided: how many sessions would decide
-FATUNE_FAKE_DEVICE=seed=3,noise=0.01,session=0.015 run 12 compare v1 v1 --device fake --exit-status --json
+FATUNE_FAKE_DEVICE=seed=3,noise=0.001,session=0.03 run 12 compare v1 v1 --device fake --exit-status --json
 json "d['relation'] == 'undecided' and 8 < d['sessions_needed'] <= 1000"
-FATUNE_FAKE_DEVICE=seed=3,noise=0.01,session=0.015 run 0 compare v1 v1 --device fake
+FATUNE_FAKE_DEVICE=seed=3,noise=0.001,session=0.03 run 0 compare v1 v1 --device fake
 says out '^undecided: v1, the same kernel compiled again, takes [0-9.]*% [a-z]* time \[.*\], which rules out neither 0 nor more than 0.50%$'
 says out '^about [0-9]* sessions would decide: fatune compare v1 v1 --sessions [0-9]*$'
 
