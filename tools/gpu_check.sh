@@ -3,11 +3,11 @@
 #   tools/gpu_check.sh        from the root of a copy of the tree with build-portable/bin (or build/) in it
 # Records go to $OUT, by default results/gpu_check: summary.txt, steps.log, fatune.db.xz; tools/record.py makes a page of them.
 #   tools/gpu_check.sh --contestants [SPACE...]
-# instead runs the spaces named (by default those below) with their contestants, in about eleven minutes: one table, contestants.md and
+# instead runs the spaces named (by default those below) with their contestants, in about fifteen minutes: one table, contestants.md and
 # contestants.json, written anew after each space. Needs what the contestants need (tools/contestants/README.md). Records go to
 # results/gpu_check_contestants.
 #   tools/gpu_check.sh --decisions
-# instead asks whether decisions hold there, in about eight minutes: two nights of s512, 20 comparisons of its champion with itself, which
+# instead asks whether decisions hold there, in about six minutes: two nights of s512, 20 comparisons of its champion with itself, which
 # must all come out the same, and five each of two pairs of kernels 1 to 3% apart, which must be told apart the same way five times. All are
 # in the store that comes back; decisions.jsonl has what each comparison said, noise.txt the device's noise. Records go to
 # results/gpu_check_decisions.
@@ -23,7 +23,7 @@ case ${1:-} in
 '') ;;
 --contestants)
     shift
-    mode=contestants records=results/gpu_check_contestants seconds=900
+    mode=contestants records=results/gpu_check_contestants seconds=1100
     [ $# -eq 0 ] || CONTESTED=("$@")
     for space in "${CONTESTED[@]}"; do
         [[ $space != */* && -f spaces/$space.yaml ]] || { echo "tools/gpu_check.sh: no spaces/$space.yaml; a space is named without folder and suffix" >&2; exit 2; }
@@ -162,7 +162,7 @@ decisions() {
     step aa 240 bash -c 'compared "$@"' compared same 20 champion champion
     step apart_wgmma 60 bash -c 'compared "$@"' compared different 5 "$wgmma" "$wgmma,Q_REGS=1"
     step apart_mma 60 bash -c 'compared "$@"' compared different 5 "$mma,BLOCK_N=64,WARPS_Q=2,WARPS_KV=2" "$mma,BLOCK_N=128,WARPS_Q=4,WARPS_KV=1,Q_REGS=1"
-    step noise 20 sh -c 'python3 -B tools/noise.py "$FATUNE_STORE" | tee "$out/noise.txt"'
+    step noise 20 sh -c 'python3 -B tools/noise.py "$FATUNE_STORE" >"$out/noise.txt" && cat "$out/noise.txt"'
 }
 
 step nvidia-smi 20 nvidia-smi

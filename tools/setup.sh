@@ -77,6 +77,7 @@ if [ $want_test = 1 ]; then
     need cmd:shellcheck shellcheck "checks the scripts"
     need cmd:python3 python3 "lint scripts"
     need cmd:sqlite3 sqlite3 "looks into stores"
+    need cmd:xz xz-utils "opens stores of record"
 fi
 
 if [ $want_build = 1 ] && [ ! -e "${CUDA_HOME:-/usr/local/cuda}/include/nvrtc.h" ] && ! has header:nvrtc.h; then

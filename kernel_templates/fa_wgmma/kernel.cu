@@ -1243,7 +1243,7 @@ DEVICE void write_sums(const place &at, const float (&m)[2], const float (&l)[2]
 }
 
 // The same of rows that one part has summed up, normalised on the way. Longer, and the better one there: written like the above, the walk before it came
-// out 2% slower at all shapes that fill the device.
+// out up to 2% slower at shapes that fill the device.
 DEVICE void write_own_rows(const carried &w, const place &at, unsigned char *memory)
 {
     constexpr int chunks = HEAD_DIM / 8;

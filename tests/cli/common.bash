@@ -32,3 +32,12 @@ sys.exit(0 if eval(sys.argv[2]) else 1)' out "$1" || fail "not so in the JSON: $
 
 # bytes FILES...: one digest of their names and contents.
 bytes() { sha256sum "$@" | sha256sum; }
+
+# opencl_smoke UNROLL: skips where no OpenCL device is; else smoke.yaml has a few points of fa_opencl.
+opencl_smoke() {
+    run 0 devices --json
+    python3 -B -c 'import json; exit(not any(d["driver"] == "opencl" for d in json.load(open("out"))["devices"]))' ||
+        skip "no OpenCL device: $(python3 -B -c 'import json; print(" ".join(json.load(open("out"))["note"].split()))')"
+    sed -e 's/^templates:.*/templates: [fa_opencl]/' -e 's/^  BLOCK_M:.*/  BLOCK_M: [32]/' \
+        -e "s/^  WARPS:.*/  REGS: [8]\n  VEC: [8]\n  UNROLL: $1/" "$SOURCE_DIR/tests/data/spaces/small.yaml" >smoke.yaml
+}

@@ -2,12 +2,8 @@
 # Two nights with kernels that really run, on the OpenCL device at hand: who wins is left open, but the second night changes nothing without
 # a verdict that says so, and the ledger shows both.
 . "$SOURCE_DIR/tests/cli/common.bash"
-run 0 devices --json
-python3 -B -c 'import json; exit(not any(d["driver"] == "opencl" for d in json.load(open("out"))["devices"]))' ||
-    skip "no OpenCL device: $(python3 -B -c 'import json; print(" ".join(json.load(open("out"))["note"].split()))')"
 export FATUNE_STORE=$work/store/fatune.db
-sed -e 's/^templates:.*/templates: [fa_opencl]/' -e 's/^  BLOCK_M:.*/  BLOCK_M: [32]/' -e 's/^  WARPS:.*/  REGS: [8]\n  VEC: [8]\n  UNROLL: [2]/' \
-    "$SOURCE_DIR/tests/data/spaces/small.yaml" >smoke.yaml
+opencl_smoke '[2]'
 
 run 0 nightly smoke.yaml --device opencl --minutes 1 --json
 json "(lambda n: n['outcome'] == 'crowned' and n['after'] == 'v1' and n['anchor']['us'] > 0)(d['nights'][0])"

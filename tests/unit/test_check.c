@@ -14,23 +14,11 @@
 
 #include "check.h"
 #include "check_diagnose.h"
+#include "check_fixture.h"
 #include "check_host.h"
 #include "check_inputs.h"
 #include "device_fake.h"
 #include "parallel.h"
-
-#define ARRAY(a) (sizeof(a) / sizeof(a)[0])
-
-static const struct problem small = {.batch = 2,
-                                     .heads = 2,
-                                     .kv_heads = 1,
-                                     .seq_q = 36,
-                                     .seq_kv = 40,
-                                     .head_dim = 16,
-                                     .dtype = DTYPE_F16,
-                                     .mask = MASK_NONE,
-                                     .scale = 0.25,
-                                     .lse = true};
 
 /* ---- the fake device, opened, with a kernel and a reference ---- */
 

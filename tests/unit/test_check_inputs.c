@@ -11,22 +11,10 @@
 #include <stdlib.h>
 
 #include "check.h"
+#include "check_fixture.h"
 #include "check_host.h"
 #include "check_inputs.h"
 #include "draw.h"
-
-#define ARRAY(a) (sizeof(a) / sizeof(a)[0])
-
-static const struct problem small = {.batch = 2,
-                                     .heads = 2,
-                                     .kv_heads = 1,
-                                     .seq_q = 36,
-                                     .seq_kv = 40,
-                                     .head_dim = 16,
-                                     .dtype = DTYPE_F16,
-                                     .mask = MASK_NONE,
-                                     .scale = 0.25,
-                                     .lse = true};
 
 /* ---- host arithmetic ---- */
 
