@@ -150,7 +150,7 @@ open(sys.argv[2], "a").write(json.dumps(r) + "\n")' "$work/compare.json" "$out/d
 }
 
 decisions() {
-    local wgmma=fa_wgmma:BLOCK_N=128,STAGES=0,OVERLAP=1 mma=fa_mma:BLOCK_M=64,STAGES_K=0,STAGES_V=0
+    local wgmma=fa_wgmma:BLOCK_N=128,STAGES=0,OVERLAP=1,Q_REGS=1 mma=fa_mma:BLOCK_M=64,STAGES_K=0,STAGES_V=0
     export -f compared
     export out
     : >"$out/decisions.jsonl"
@@ -160,7 +160,7 @@ decisions() {
     step history 10 "$FATUNE" champion history
     step ledger 10 "$FATUNE" champion ledger
     step aa 240 bash -c 'compared "$@"' compared same 20 champion champion
-    step apart_wgmma 60 bash -c 'compared "$@"' compared different 5 "$wgmma" "$wgmma,Q_REGS=1"
+    step apart_wgmma 60 bash -c 'compared "$@"' compared different 5 "$wgmma,RESCALE_LOG2=8" "$wgmma,RESCALE_LOG2=0"
     step apart_mma 60 bash -c 'compared "$@"' compared different 5 "$mma,BLOCK_N=64,WARPS_Q=2,WARPS_KV=2" "$mma,BLOCK_N=128,WARPS_Q=4,WARPS_KV=1,Q_REGS=1"
     step noise 20 sh -c 'python3 -B tools/noise.py "$FATUNE_STORE" >"$out/noise.txt" && cat "$out/noise.txt"'
 }

@@ -1,6 +1,6 @@
 /* Every CUDA template compiles at its corner points for sm_80, sm_89 and sm_90a, without a GPU: the default configuration, and each
- * parameter at its least and greatest value. The default must not spill, the WMMA path must use the tensor cores, and every parameter must
- * change the code somewhere (no dead knob). Skipped by name (77) where NVRTC is missing. */
+ * parameter at its least and greatest value. The default must not spill (a reference no more than its manifest says), the WMMA path must
+ * use the tensor cores, and every parameter must change the code somewhere (no dead knob). Skipped by name (77) where NVRTC is missing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,12 +23,9 @@ static const char *const spaces[] = {
     "  mask: causal, lse: true}\ntemplates: [%s]\n",
 };
 
-struct tally {
-    int compiled, points;
-    int spilling;
-};
-
-static int compile(const struct target *t, struct domain *d, const struct cand *c, struct device_binary *b)
+/* *spills: the most that the manifest allows here; may be NULL. */
+static int compile(const struct target *t, struct domain *d, const struct cand *c, struct device_binary *b,
+                   int64_t *spills)
 {
     struct rendered r = {0};
     struct err e = {0};
@@ -42,6 +39,7 @@ static int compile(const struct target *t, struct domain *d, const struct cand *
     }
     src = (struct device_source){buf_text(&r.source), r.launch.entry, r.options, NULL};
     class = driver->compile(t, &src, b, &e);
+    if (spills) *spills = r.spills;
     if (class != DEVICE_OK) {
         struct buf text = {0};
         cand_text(d, c, &text);
@@ -59,10 +57,11 @@ static void corners(const struct target *t, struct domain *d, bool must_not_spil
     const struct tmpl *m = domain_template(d, 0);
     struct device_binary base, b;
     struct cand standard, c;
+    int64_t spills;
 
     assert_true(domain_default(d, 0, &standard));
-    assert_int_equal(compile(t, d, &standard, &base), 0);
-    if (must_not_spill) assert_int_equal(base.res.spill_store_bytes, 0);
+    assert_int_equal(compile(t, d, &standard, &base, &spills), 0);
+    if (must_not_spill) assert_in_range(base.res.spill_load_bytes, 0, spills);
     if (strstr(m->name, "mma")) assert_true(base.res.tensor_ops > 0);
     for (int p = 0; p < m->nparams; p++) {
         bool alive = false;
@@ -77,7 +76,7 @@ static void corners(const struct target *t, struct domain *d, bool must_not_spil
                 found = c.at[p] == (end ? n - 1 : 0);
             if (!found) continue;
             ends++;
-            assert_int_equal(compile(t, d, &c, &b), 0);
+            assert_int_equal(compile(t, d, &c, &b, NULL), 0);
             alive = alive || strcmp(b.code_digest, base.code_digest) != 0;
             device_binary_free(&b);
         }
@@ -103,7 +102,7 @@ static void one(const char *name, const char *arch)
             print_error("%s\n", e.text);
         assert_int_equal(e.code, ERR_OK);
         assert_null(domain_unfit(d, 0));
-        corners(&t, d, i == 0 && strncmp(name, "fa_", 3) == 0);
+        corners(&t, d, i == 0 || strncmp(name, "fa_", 3) != 0);
         domain_close(d);
         space_free(&s);
     }
