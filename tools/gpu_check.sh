@@ -95,8 +95,15 @@ check() {
     for test in "$tests"/test_device_cuda* "$tests"/test_cuda_api*; do
         step "$(basename "$test")" 60 "$test"
     done
+    # The promises that only a GPU can show; faults.sh comes first and makes the runs that they share.
+    export FATUNE_CANDIDATES=$work/runs FATUNE_UNIT_TESTS=$tests FATUNE_FAULT_RESULTS=$out/fault_rows
+    step gpu_faults 120 bash tests/gpu/faults.sh
+    step gpu_rows 10 python3 -B tools/faults.py gpu
+    for row in $(python3 -B tools/faults.py gpu); do
+        step "gpu_row_$row" 90 python3 -B tools/faults.py run "$row" gpu
+    done
     for script in tests/gpu/*.sh; do
-        step "gpu_$(basename "$script" .sh)" 90 bash "$script"
+        grep -q "^gpu .*${script#tests/}" tests/fault/rows.txt || step "gpu_$(basename "$script" .sh)" 90 bash "$script"
     done
     # The main job, and once more: the second run must not compile or search again. Nobody else's software is needed here.
     for space in s512 s512_causal; do

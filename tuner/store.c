@@ -312,13 +312,16 @@ static int lock_take(struct store *s, struct err *e)
             "elsewhere with --store FILE",
             s->path, path, strerror(errno));
     while (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        if (errno == EINTR) continue;
-        if (errno != EWOULDBLOCK)
+        int why = errno;
+        if (why == EINTR) continue;
+        long pid = why == EWOULDBLOCK ? lock_holder(s->lock_fd) : 0;
+        close(s->lock_fd);
+        s->lock_fd = -1; /* the file is the holder's: lock_drop() would empty it */
+        if (why != EWOULDBLOCK)
             return err_set(
                 e, ERR_STORE,
                 "store %.1000s: cannot lock %.1000s: %s\nkeep the store on a file system with locks: --store FILE",
-                s->path, path, strerror(errno));
-        long pid = lock_holder(s->lock_fd);
+                s->path, path, strerror(why));
         if (pid <= 0)
             return err_set(e, ERR_LOCKED, "store %.1000s: another fatune holds it\nwait for it to end", s->path);
         return err_set(

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Questions that the fault tests ask a store: store.py fates|champion|proofs|check STORE, or count STORE TABLE."""
+"""Questions that the fault tests ask a store: store.py fates|champion|proofs|check|order STORE, count STORE TABLE, or log STORE FAULT."""
 import json
 import sqlite3
 import sys
@@ -29,6 +29,23 @@ def champion(db):
 def proofs(db):
     rows = db.execute("SELECT c.params, p.fate FROM proof p JOIN candidate c ON c.id = p.candidate WHERE p.level = 'full'")
     return sorted({(json.loads(r['params'])['params'].get('FAULT', 0), r['fate']) for r in rows})
+
+
+def log(db, fault):
+    """What is told of the failure of the points with this fault."""
+    rows = db.execute('SELECT c.params, e.log FROM evaluation e JOIN candidate c ON c.id = e.candidate ORDER BY e.id')
+    return '\n'.join(r['log'] or '' for r in rows if json.loads(r['params'])['params']['FAULT'] == fault)
+
+
+def order(db):
+    """What the search asked for, where each proposal of a run must be answered once, in order; None when it is not so."""
+    runs = {}
+    for run, seq in db.execute('SELECT run, seq FROM evaluation ORDER BY run, seq'):
+        runs.setdefault(run, []).append(seq)
+    if any(s != list(range(len(s))) for s in runs.values()):
+        return None
+    (n, points, aliases), = db.execute('SELECT count(*), count(DISTINCT candidate), count(alias_of) FROM evaluation')
+    return f'{n} proposals, {points} points, {aliases} aliases'
 
 
 def broken(db):
@@ -66,6 +83,12 @@ def main():
         print(champion(db))
     elif question == 'count':
         print(db.execute(f'SELECT count(*) FROM {sys.argv[3]}').fetchone()[0])
+    elif question == 'log':
+        print(log(db, int(sys.argv[3])))
+    elif question == 'order':
+        said = order(db)
+        print(said or 'a proposal is missing')
+        return 0 if said else 1
     elif question == 'check':
         said = broken(db)
         print('\n'.join(said) or 'sound')

@@ -131,17 +131,19 @@ static void test_second_writer_is_told_who(void **state)
         _exit(0);
     }
     assert_int_equal(read(up[0], &byte, 1), 1);
-    clock_gettime(CLOCK_MONOTONIC, &start);
-    assert_int_equal(store_open(&w->s, w->path, STORE_WRITE, &w->e), -1);
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    assert_true(end.tv_sec - start.tv_sec < 3);
-    assert_int_equal(w->e.code, ERR_LOCKED);
     snprintf(pid_text, sizeof pid_text, "%ld", (long)pid);
-    assert_text(w->e.text, pid_text);
+    for (int i = 0; i < 2; i++) { /* who is refused leaves the holder's name to the next */
+        clock_gettime(CLOCK_MONOTONIC, &start);
+        assert_int_equal(store_open(&w->s, w->path, STORE_WRITE, &w->e), -1);
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        assert_true(end.tv_sec - start.tv_sec < 3);
+        assert_int_equal(w->e.code, ERR_LOCKED);
+        assert_text(w->e.text, pid_text);
+        forget(w);
+    }
     assert_int_equal(write(down[1], "x", 1), 1);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
-    forget(w);
     GOOD(store_open(&w->s, w->path, STORE_WRITE, &w->e));
     for (int i = 0; i < 2; i++) {
         close(up[i]);
