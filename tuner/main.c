@@ -9,8 +9,9 @@
 #include "version.h"
 #include "worker.h"
 
-const struct command *const commands[] = {&cmd_run,  &cmd_nightly, &cmd_compare, &cmd_champion, &cmd_show,
-                                          &cmd_eval, &cmd_space,   &cmd_devices, &cmd_doctor,   NULL};
+const struct command *const commands[] = {&cmd_run,     &cmd_nightly, &cmd_compare,  &cmd_champion,
+                                          &cmd_show,    &cmd_eval,    &cmd_sanitize, &cmd_space,
+                                          &cmd_devices, &cmd_doctor,  NULL};
 
 static void help(FILE *to)
 {

@@ -604,6 +604,7 @@ int tune_eval(const struct tune_options *o, const char *tmpl, const char *set, b
         goto out;
     }
     if (i->detail) json_object_set(*out, "detail", i->detail);
+    if (*i->job.key) json_object_set_new(*out, "binary", json_string(i->job.key));
     if (i->job.resources) json_object_set(*out, "compiled", i->job.resources);
     if (got > 0) {
         json_t *list = json_array();

@@ -46,6 +46,7 @@ struct worker {
     uv_timer_t timer;
     int open; /* handles not yet closed */
     bool ended, hung, stopping;
+    int code;     /* of its end */
     bool closed;  /* it has closed its end of the wire: it is leaving */
     bool release; /* stopped inside a callback: handles are closed when it has ended */
     enum ladder ladder;
@@ -303,6 +304,7 @@ static void on_end(uv_process_t *p, int64_t status, int signal_number)
     char text[96];
 
     w->ended = true;
+    w->code = w->ladder != LADDER_NONE ? -1 : signal_number ? 128 + signal_number : (int)status;
     kill(-w->process.pid, SIGKILL); /* what it may have started itself, before its pipes are emptied */
     drain(w);
     if (w->ladder == LADDER_NONE) take_messages(w);
@@ -515,6 +517,7 @@ int worker_exec(char *const *args)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (supervisor && getppid() != strtol(supervisor, NULL, 10)) return 127; /* it died before the line above */
     setrlimit(RLIMIT_CORE, &core);
+    unsetenv(SUPERVISOR); /* it names this process's parent alone, not that of a `fatune` further down */
     execvp(args[0], args);
     dprintf(STDERR_FILENO, "cannot start %s: %s", args[0], strerror(errno));
     return 127;
@@ -561,6 +564,11 @@ bool worker_busy(const struct worker *w)
 const char *worker_words(struct worker *w)
 {
     return buf_text(&w->words);
+}
+
+int worker_exit_code(const struct worker *w)
+{
+    return w->ended ? w->code : -1;
 }
 
 size_t worker_printed(const struct worker *w)

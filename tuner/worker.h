@@ -56,6 +56,8 @@ bool worker_alive(const struct worker *w);
 bool worker_busy(const struct worker *w);
 /* How it ended and its last output, for logs; borrowed. */
 const char *worker_words(struct worker *w);
+/* What it ended with by itself, 128 + the signal that ended it, or -1: it lives, or had to be killed. */
+int worker_exit_code(const struct worker *w);
 /* Bytes it has printed; more than the cap (64 KiB) is counted, not kept. Of a program the last are kept, of a worker the first. */
 size_t worker_printed(const struct worker *w);
 

@@ -35,6 +35,7 @@ keep failure 4 space "$smoke" --device cuda:9 --json
 keep failure 2 run --nonsense --json
 keep 'evaluation now' 0 eval "$smoke" --device fake --json
 keep 'evaluation now' 0 eval "$smoke" --device fake --quick --json
+FAKE_SANITIZER=error keep sanitation 3 sanitize v1 --device fake --sanitizer "$SOURCE_DIR/tests/data/sanitizer/compute-sanitizer" --tool memcheck --json
 keep space 0 space "$smoke" --device fake --list 2 --json
 keep devices 0 devices --json
 keep diagnosis 0 doctor --json

@@ -1,0 +1,208 @@
+/* fatune sanitize: a champion under the tools of compute-sanitizer, each of which must have seen it run. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "command.h"
+#include "paths.h"
+#include "sanitize.h"
+#include "store.h"
+
+enum { FOUND = 3, NOT_RUN = 4, MOST_EVAL = 24 };
+
+struct point { /* what `fatune eval` is told */
+    struct buf folder, space, tmpl, set, binary;
+};
+
+static void point_free(struct point *p)
+{
+    buf_free(&p->folder);
+    buf_free(&p->space);
+    buf_free(&p->tmpl);
+    buf_free(&p->set);
+    buf_free(&p->binary);
+}
+
+static int make_folder(const char *path, struct err *e)
+{
+    if (mkdir(path, 0777) == 0 || errno == EEXIST) return 0;
+    return err_set(e, ERR_SYSTEM, "cannot make the folder %s for the logs: %s", path, strerror(errno));
+}
+
+/* sanitize/NAME beside the store. */
+static int folder_of(struct point *p, const char *store, const char *name, struct err *e)
+{
+    const char *slash = strrchr(store, '/');
+
+    buf_printf(&p->folder, "%.*s/sanitize", slash ? (int)(slash - store) : 1, slash ? store : ".");
+    if (make_folder(buf_text(&p->folder), e) != 0) return -1;
+    buf_printf(&p->folder, "/%s", name);
+    return make_folder(buf_text(&p->folder), e);
+}
+
+/* The version's point, of its space as the run had it, which is written beside the logs. */
+static int find(struct point *p, const char *path, const char *track, const char *name, struct err *e)
+{
+    struct store *s = NULL;
+    struct store_version v = {0};
+    struct store_run run = {0};
+    char *title = NULL, *text = NULL;
+    const char *key;
+    json_t *value;
+    bool found;
+    int rc;
+
+    TRY(store_open(&s, path, STORE_READ, e));
+    TRY(store_version_find(s, track, name, &v, &found, e));
+    if (!found) TRY(store_version_unnamed(s, track, name, &v, &found, e));
+    if (!found) {
+        rc = err_set(e, ERR_USAGE,
+                     "no version is called %s, no candidate's digest begins so, and no file has this name; `fatune "
+                     "champion history` lists versions",
+                     name);
+        goto out;
+    }
+    TRY(store_run_get(s, v.run, &run, e));
+    TRY(store_space_text(s, run.space, &title, &text, e));
+    TRY(folder_of(p, path, v.name, e));
+    buf_printf(&p->space, "%s/space.yaml", buf_text(&p->folder));
+    TRY(buf_write_file(buf_text(&p->space), text, strlen(text), e));
+    buf_puts(&p->tmpl, json_string_value(json_object_get(v.params, "template")));
+    json_object_foreach(json_object_get(v.params, "params"), key, value)
+        buf_printf(&p->set, "%s%s=%" JSON_INTEGER_FORMAT, p->set.n ? "," : "", key, json_integer_value(value));
+    buf_puts(&p->binary, v.binary);
+out:
+    store_version_free(&v);
+    store_run_free(&run);
+    free(title);
+    free(text);
+    store_close(s);
+    return rc;
+}
+
+static json_t *to_json(const char *tool, const struct sanitize_result *r)
+{
+    return json_pack("{s:s,s:s,s:i,s:i,s:s,s:O}", "tool", tool, "outcome", sanitize_outcome_name(r->outcome), "reports",
+                     r->errors, "waived", r->waived, "why", r->why, "texts", r->reports);
+}
+
+static int exec(const struct command *self, int argc, char **argv)
+{
+    struct command_operands operands;
+    struct sanitize_job job = {.program = "compute-sanitizer", .minutes = 10};
+    struct sanitize_waivers *waivers = NULL;
+    struct sanitize_result result;
+    struct point p = {0};
+    struct stat st;
+    struct err e = {0};
+    const char *only = NULL, *file = NULL, *device = NULL, *track = NULL, *templates = NULL, *path = NULL;
+    const char *set = NULL, *tmpl = NULL, *eval[MOST_EVAL];
+    bool json = false;
+    json_t *out = NULL, *list = NULL;
+    int n = 0, rc, code = 0;
+    const struct command_option options[] = {
+        {"tool", OPTION_TEXT, &only, "NAME", "one of memcheck, racecheck, synccheck, initcheck (default: all four)"},
+        {"sanitizer", OPTION_TEXT, &job.program, "FILE", "the program (default: compute-sanitizer, from PATH)"},
+        {"waivers", OPTION_TEXT, &file, "FILE", "reports that are known: a list of {tool, match, why, until}"},
+        {"minutes", OPTION_DOUBLE, &job.minutes, "M", "for each tool (default 10)"},
+        {"set", OPTION_TEXT, &set, "K=V,...", "of a SPACE: parameters that differ from the template's default"},
+        {"template", OPTION_TEXT, &tmpl, "NAME", "of a SPACE: which template"},
+        {"device", OPTION_TEXT, &device, "NAME", "as in `fatune run`"},
+        {"track", OPTION_TEXT, &track, "DIGEST", "which track, where a name occurs in several"},
+        {"templates", OPTION_TEXT, &templates, "DIR", "look for templates here too"},
+        {"store", OPTION_TEXT, &path, "FILE", "the store (default: FATUNE_STORE, else results/fatune.db)"},
+        {"json", OPTION_FLAG, &json, NULL, "print as JSON (docs/JSON.md)"},
+        {NULL, OPTION_FLAG, NULL, NULL, NULL}};
+
+    rc = command_parse(self, options, argc, argv, 1, 1, &operands, &e);
+    if (rc > 0) return 0;
+    if (rc < 0) return command_fail(&e, json);
+    path = paths_store(path);
+    if (only && strcmp(only, "memcheck") != 0 && strcmp(only, "racecheck") != 0 && strcmp(only, "synccheck") != 0 &&
+        strcmp(only, "initcheck") != 0)
+        rc = err_set(&e, ERR_USAGE, "no tool is called %s; there are memcheck, racecheck, synccheck, initcheck", only);
+    else if (!(job.minutes > 0))
+        rc = err_set(&e, ERR_USAGE, "--minutes takes a number above 0");
+    if (rc == 0 && file) rc = sanitize_waivers_load(&waivers, file, &e);
+    if (rc == 0 && stat(operands.text[0], &st) == 0 && S_ISREG(st.st_mode)) {
+        buf_puts(&p.space, operands.text[0]);
+        if (tmpl) buf_puts(&p.tmpl, tmpl);
+        if (set) buf_puts(&p.set, set);
+        rc = folder_of(&p, path, "point", &e);
+    } else if (rc == 0 && (set || tmpl)) {
+        rc = err_set(&e, ERR_USAGE, "--set and --template are for a SPACE; %s is no file", operands.text[0]);
+    } else if (rc == 0) {
+        rc = find(&p, path, track, operands.text[0], &e);
+    }
+    if (rc != 0) goto out;
+
+    eval[n++] = buf_text(&p.space);
+    eval[n++] = "--quick";
+    eval[n++] = "--samples=1";
+    eval[n++] = "--json";
+    eval[n++] = "--store";
+    eval[n++] = path;
+    if (p.tmpl.n) eval[n++] = "--template", eval[n++] = buf_text(&p.tmpl);
+    if (p.set.n) eval[n++] = "--set", eval[n++] = buf_text(&p.set);
+    if (device) eval[n++] = "--device", eval[n++] = device;
+    if (templates) eval[n++] = "--templates", eval[n++] = templates;
+    eval[n] = NULL;
+    job.eval = eval;
+    job.folder = buf_text(&p.folder);
+    job.waivers = waivers;
+    job.binary = p.binary.n ? buf_text(&p.binary) : NULL;
+    list = json_array();
+    for (const char *const *tool = sanitize_tools; rc == 0 && *tool; tool++) {
+        if (only && strcmp(only, *tool) != 0) continue;
+        job.tool = *tool;
+        if (!json) {
+            printf("%-10s ", *tool);
+            fflush(stdout);
+        }
+        rc = sanitize_run(&job, &result, &e);
+        if (rc != 0) break;
+        if (!json)
+            printf("%-8s %s%s%s/%s.log\n", sanitize_outcome_name(result.outcome), result.why, ": ", job.folder, *tool);
+        if (result.outcome == SANITIZE_ERRORS) code = FOUND;
+        if (result.outcome == SANITIZE_NOT_RUN && code == 0) code = NOT_RUN;
+        json_array_append_new(list, to_json(*tool, &result));
+        sanitize_result_free(&result);
+    }
+    if (rc == 0) {
+        struct buf file_name = {0};
+        out = json_pack("{s:s,s:s,s:s,s:s,s:O}", "name", operands.text[0], "space", buf_text(&p.space), "template",
+                        buf_text(&p.tmpl), "set", buf_text(&p.set), "tools", list);
+        buf_printf(&file_name, "%s/summary.json", job.folder);
+        if (out && json_dump_file(out, buf_text(&file_name), JSON_INDENT(2) | JSON_SORT_KEYS) != 0)
+            rc = err_set(&e, ERR_SYSTEM, "cannot write %s", buf_text(&file_name));
+        buf_free(&file_name);
+    }
+    if (rc == 0 && json) {
+        rc = command_print_json(out);
+        out = NULL;
+        if (rc != 0) code = rc, rc = 0;
+    }
+out:
+    json_decref(list);
+    json_decref(out);
+    sanitize_waivers_free(waivers);
+    point_free(&p);
+    return rc != 0 ? command_fail(&e, json) : code;
+}
+
+const struct command cmd_sanitize = {"sanitize", "NAME|SPACE",
+                                     "runs a kernel under compute-sanitizer: memory, races, barriers",
+                                     "NAME is a version (v1, v2, ...) or a prefix of a candidate's digest; a SPACE "
+                                     "with --set is one of its points, as in "
+                                     "`fatune eval`.\n"
+                                     "Each tool sees the kernel's compilation, check and one timed sample. *clean* "
+                                     "means: no report, exit code 0, and the "
+                                     "kernel ran\n"
+                                     "and passed its check under the tool; a tool that is missing, refused by the "
+                                     "device or cut off is *not run*. Logs and "
+                                     "summary.json\n"
+                                     "go to the folder sanitize beside the store. Exit code 3: something was found; 4: "
+                                     "nothing found, but a tool has not run.",
+                                     exec};
