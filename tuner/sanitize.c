@@ -290,11 +290,12 @@ static void ignore(void *ctx, struct worker *w, enum worker_outcome outcome, con
 }
 
 /* Runs args until they end or the time is over. What they print goes to a file, so that no line comes for the pipe, which stays open as
- * descriptor 4: it is the end of the process that ends the wait. */
+ * descriptor 4: it is the end of the process that ends the wait. What runs below the tool has it for a parent, not us. */
 static int run(const struct sanitize_job *job, const char *const *args, const char *answer, int *code, char *words,
                size_t size, struct err *e)
 {
-    const char *shell[MOST_OPTIONS + 64] = {"sh", "-c", "exec 4>&1 >\"$0\"; exec \"$@\"", answer};
+    const char *shell[MOST_OPTIONS + 64] = {"sh", "-c", "unset FATUNE_SUPERVISOR; exec 4>&1 >\"$0\"; exec \"$@\"",
+                                            answer};
     const struct worker_program program = {(char *const *)shell, NULL,
                                            (const char *const[]){"FATUNE_DEADLINE_S=600", NULL}};
     struct worker_loop *loop = NULL;

@@ -517,7 +517,6 @@ int worker_exec(char *const *args)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (supervisor && getppid() != strtol(supervisor, NULL, 10)) return 127; /* it died before the line above */
     setrlimit(RLIMIT_CORE, &core);
-    unsetenv(SUPERVISOR); /* it names this process's parent alone, not that of a `fatune` further down */
     execvp(args[0], args);
     dprintf(STDERR_FILENO, "cannot start %s: %s", args[0], strerror(errno));
     return 127;
