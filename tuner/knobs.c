@@ -3,7 +3,6 @@
 #include "knobs.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 struct order {
     int nparams, param; /* by the parameters other than this one */
@@ -32,7 +31,7 @@ static void count(struct knobs_pairs *out, const struct order *o, const struct k
         for (int k = i + 1; k < n && compare_others(o, sorted[i], sorted[k]) == 0; k++) {
             if (sorted[i]->cand.at[o->param] == sorted[k]->cand.at[o->param]) continue;
             out->seen++;
-            out->equal += strcmp(sorted[i]->identity, sorted[k]->identity) == 0;
+            out->equal += sorted[i]->identity == sorted[k]->identity;
         }
 }
 
@@ -52,15 +51,11 @@ int knobs_count(struct knobs_pairs *out, int nparams, const struct knobs_point *
     return 0;
 }
 
-/* The template's points, together; the caller frees them. */
-static struct knobs_point *of_template(const struct knobs_point *points, int n, int tmpl, int *count)
+static int by_template(const void *a, const void *b)
 {
-    struct knobs_point *own = calloc((size_t)n + 1, sizeof *own);
+    const struct knobs_point *x = a, *y = b;
 
-    *count = 0;
-    for (int i = 0; i < n && own; i++)
-        if (points[i].cand.tmpl == tmpl) own[(*count)++] = points[i];
-    return own;
+    return (x->cand.tmpl > y->cand.tmpl) - (x->cand.tmpl < y->cand.tmpl);
 }
 
 static int add_dead(json_t *list, const struct tmpl *t, const struct knobs_point *points, int n, struct err *e)
@@ -77,16 +72,17 @@ static int add_dead(json_t *list, const struct tmpl *t, const struct knobs_point
     return 0;
 }
 
-int knobs_dead(json_t **out, const struct domain *d, const struct knobs_point *points, int n, struct err *e)
+int knobs_dead(json_t **out, const struct domain *d, struct knobs_point *points, int n, struct err *e)
 {
     json_t *list = json_array();
     int rc = list ? 0 : err_nomem(e);
 
-    for (int i = 0; i < domain_templates(d) && rc == 0; i++) {
-        int own_n;
-        struct knobs_point *own = of_template(points, n, i, &own_n);
-        rc = own ? add_dead(list, domain_template(d, i), own, own_n, e) : err_nomem(e);
-        free(own);
+    if (n > 0) qsort(points, (size_t)n, sizeof *points, by_template);
+    for (int from = 0, to; from < n && rc == 0; from = to) {
+        int tmpl = points[from].cand.tmpl;
+        for (to = from; to < n && points[to].cand.tmpl == tmpl;)
+            to++;
+        rc = add_dead(list, domain_template(d, tmpl), points + from, to - from, e);
     }
     if (rc != 0) {
         json_decref(list);

@@ -6,14 +6,14 @@
 #define KNOBS_H
 
 #include <jansson.h>
+#include <stdint.h>
 
 #include "cand.h"
-#include "digest.h"
 #include "err.h"
 
 struct knobs_point {
     struct cand cand;
-    char identity[DIGEST_HEX]; /* never "" */
+    uint64_t identity; /* of the digest of code and launch, digest_u64 */
 };
 
 struct knobs_pairs {
@@ -23,7 +23,7 @@ struct knobs_pairs {
 /* out: one for each of nparams parameters. All points are of one template; the same point twice makes no pair. */
 int knobs_count(struct knobs_pairs *out, int nparams, const struct knobs_point *points, int n, struct err *e);
 
-/* The dead ones of all templates, in the domain's order: [{"template", "param", "pairs"}]. New reference. */
-int knobs_dead(json_t **out, const struct domain *d, const struct knobs_point *points, int n, struct err *e);
+/* The dead ones of all templates, in the domain's order: [{"template", "param", "pairs"}]. New reference. points are put in order. */
+int knobs_dead(json_t **out, const struct domain *d, struct knobs_point *points, int n, struct err *e);
 
 #endif

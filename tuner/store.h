@@ -91,6 +91,11 @@ int store_evaluation_put(struct store *s, const struct store_evaluation *v, stru
 /* In order of seq. */
 int store_evaluations(struct store *s, int64_t run, int (*f)(void *ctx, const struct store_evaluation *v), void *ctx,
                       struct err *e);
+/* How many there are, and the number behind the last one. */
+int store_evaluations_count(struct store *s, int64_t run, int *n, int *end, struct err *e);
+/* The one with this number; *found. */
+int store_evaluation_get(struct store *s, int64_t run, int seq, struct store_evaluation *out, bool *found,
+                         struct err *e);
 /* The newest evaluation of this candidate in this environment with this cache state of any run; *found. */
 int store_evaluation_known(struct store *s, const char *cand, int64_t environment, const char *track,
                            struct store_evaluation *out, bool *found, struct err *e);

@@ -362,6 +362,50 @@ out:
     return rc;
 }
 
+int store_evaluations_count(struct store *s, int64_t run, int *n, int *end, struct err *e)
+{
+    static const char what[] = "count evaluations";
+    sqlite3_stmt *st = NULL;
+    int rc;
+    TRY(store_query(s, &st, what, e, "SELECT count(*), coalesce(max(seq) + 1, 0) FROM evaluation WHERE run = ?", "i",
+                    run));
+    TRY(store_step(s, st, what, e) == 1 ? 0 : -1);
+    *n = sqlite3_column_int(st, 0);
+    *end = sqlite3_column_int(st, 1);
+out:
+    sqlite3_finalize(st);
+    return rc;
+}
+
+/* The row that st gives, if any. */
+static int one_evaluation(struct store *s, sqlite3_stmt *st, struct store_evaluation *out, bool *found,
+                          const char *what, struct err *e)
+{
+    int rc = store_step(s, st, what, e);
+    if (rc != 1) return rc;
+    if (evaluation_row(s, st, out, what, e) != 0) return -1;
+    *found = true;
+    return 0;
+}
+
+int store_evaluation_get(struct store *s, int64_t run, int seq, struct store_evaluation *out, bool *found,
+                         struct err *e)
+{
+    static const char what[] = "read an evaluation";
+    sqlite3_stmt *st = NULL;
+    int rc;
+    *found = false;
+    *out = (struct store_evaluation){0};
+    TRY(store_query(s, &st, what, e,
+                    "SELECT " EVALUATION_COLUMNS " FROM evaluation v JOIN candidate c ON c.id = v.candidate"
+                    " WHERE v.run = ? AND v.seq = ?",
+                    "ii", run, (int64_t)seq));
+    rc = one_evaluation(s, st, out, found, what, e);
+out:
+    sqlite3_finalize(st);
+    return rc;
+}
+
 int store_evaluation_known(struct store *s, const char *cand, int64_t environment, const char *track,
                            struct store_evaluation *out, bool *found, struct err *e)
 {
@@ -375,10 +419,7 @@ int store_evaluation_known(struct store *s, const char *cand, int64_t environmen
                     " JOIN run r ON r.id = v.run WHERE c.digest = ? AND r.environment = ? AND r.track = ?"
                     " ORDER BY v.id DESC LIMIT 1",
                     "sis", cand, environment, track));
-    rc = store_step(s, st, what, e);
-    if (rc != 1) goto out;
-    TRY(evaluation_row(s, st, out, what, e));
-    *found = true;
+    rc = one_evaluation(s, st, out, found, what, e);
 out:
     sqlite3_finalize(st);
     return rc;

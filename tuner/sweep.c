@@ -243,9 +243,9 @@ static void count(const struct sweep *s, struct tally *t, const struct point *p)
 static int compare_identities(const void *a, const void *b)
 {
     const struct knobs_point *x = a, *y = b;
-    int c = strcmp(x->identity, y->identity);
 
-    return c != 0 ? c : (x->cand.tmpl > y->cand.tmpl) - (x->cand.tmpl < y->cand.tmpl);
+    if (x->identity != y->identity) return x->identity < y->identity ? -1 : 1;
+    return (x->cand.tmpl > y->cand.tmpl) - (x->cand.tmpl < y->cand.tmpl);
 }
 
 static int add_template(const struct sweep *s, json_t *list, int i, struct knobs_point *known, struct err *e)
@@ -261,15 +261,14 @@ static int add_template(const struct sweep *s, json_t *list, int i, struct knobs
         if (p->cand.tmpl != i) continue;
         count(s, &t, p);
         if (!p->identity[0]) continue;
-        known[nknown].cand = p->cand;
-        memcpy(known[nknown++].identity, p->identity, sizeof p->identity);
+        known[nknown++] = (struct knobs_point){p->cand, digest_u64(p->identity, strlen(p->identity))};
     }
     for (int f = 0; f < FATE_N; f++)
         if (t.fates[f] > 0) json_object_set_new(fates, fate_name((enum fate)f), json_integer(t.fates[f]));
     if (knobs_dead(&dead, s->d, known, nknown, e) != 0) return -1;
     if (nknown > 0) qsort(known, (size_t)nknown, sizeof *known, compare_identities);
     for (int k = 1; k < nknown; k++)
-        alike += strcmp(known[k - 1].identity, known[k].identity) == 0;
+        alike += known[k - 1].identity == known[k].identity;
     j = json_pack("{s:s,s:I,s:i,s:i,s:o,s:o,s:o,s:o,s:i,s:o,s:o,s:o}", "template", domain_template(s->d, i)->name,
                   "valid", (json_int_t)s->valid[i], "points", t.points, "aliases", alike, "fates", fates, "registers",
                   range_json(&t.registers), "shared_bytes", range_json(&t.shared_bytes), "tensor_ops",

@@ -173,11 +173,8 @@ static int take_standing(void *ctx, const struct store_evaluation *v)
 /* Items that turned out to be of no use would give the search's proposals other numbers. */
 static void forget_items(struct tune *t)
 {
-    for (int i = 0; i < t->nitems; i++) {
-        tune_item_free(t->items[i]);
-        free(t->items[i]);
-    }
-    t->nitems = t->nstandings = t->recalled = t->progress.aliases = 0;
+    tune_items_free(t);
+    t->nstandings = t->recalled = t->progress.aliases = 0;
     memset(t->progress.fates, 0, sizeof t->progress.fates);
     t->standing = NULL;
     memset(t->standings, 0, sizeof t->standings);
@@ -280,9 +277,8 @@ static int collect_point(void *ctx, const struct store_evaluation *v)
     const char *identity = json_string_value(json_object_get(v->detail, "identity"));
     struct knobs_point p = {0};
 
-    if (!identity || strlen(identity) >= sizeof p.identity || cand_from_json(c->d, v->params, &p.cand, NULL) != 0)
-        return 0;
-    memcpy(p.identity, identity, strlen(identity) + 1);
+    if (!identity || cand_from_json(c->d, v->params, &p.cand, NULL) != 0) return 0;
+    p.identity = digest_u64(identity, strlen(identity));
     if (c->n == c->cap) {
         int cap = c->cap ? 2 * c->cap : 256;
         struct knobs_point *more = realloc(c->points, (size_t)cap * sizeof *more);
@@ -597,12 +593,13 @@ int tune_eval(const struct tune_options *o, const char *tmpl, const char *set, b
         TRY(tune_evaluate(t, i, full ? TUNE_FULL : TUNE_QUICK, samples > 64 ? 64 : samples, values, &got, e));
     }
     cand_text(t->domain, &c, &text);
-    *out = json_pack("{s:s,s:s,s:s,s:s,s:s,s:o}", "candidate", buf_text(&text), "id", i->id, "fate", fate_name(i->fate),
-                     "log", i->log ? i->log : "", "device", t->target.name, "launch", launch_to_json(&i->launch));
+    *out = json_pack("{s:s,s:s,s:s,s:s,s:s}", "candidate", buf_text(&text), "id", i->id, "fate", fate_name(i->fate),
+                     "log", i->log ? i->log : "", "device", t->target.name);
     if (!*out) {
         rc = err_nomem(e);
         goto out;
     }
+    if (i->launch) json_object_set_new(*out, "launch", launch_to_json(i->launch));
     if (i->detail) json_object_set(*out, "detail", i->detail);
     if (*i->job.key) json_object_set_new(*out, "binary", json_string(i->job.key));
     if (i->job.resources) json_object_set(*out, "compiled", i->job.resources);

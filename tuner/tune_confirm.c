@@ -218,7 +218,7 @@ static int trials(struct tune *t, struct confirm *c, struct err *e)
 json_t *tune_facts(struct tune *t, struct tune_item *i)
 {
     json_t *facts = json_object();
-    json_t *launch = launch_to_json(&i->launch);
+    json_t *launch = launch_to_json(i->launch);
     struct buf text = {0};
 
     cand_text(t->domain, &i->cand, &text);

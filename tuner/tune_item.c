@@ -44,9 +44,91 @@ void tune_item_free(struct tune_item *i)
 {
     farm_job_free(&i->job);
     json_decref(i->detail);
+    free(i->launch);
     free(i->log);
     i->detail = NULL;
+    i->launch = NULL;
     i->log = NULL;
+}
+
+void tune_item_release(struct tune_item *i)
+{
+    tune_item_free(i);
+    i->job = (struct farm_job){.again = i->job.again};
+    i->rendered = false;
+}
+
+int tune_item_detail(struct tune *t, struct tune_item *i, struct err *e)
+{
+    struct store_evaluation v;
+    bool found;
+
+    if (i->detail) return 0;
+    if (store_evaluation_get(t->store, t->run.id, i->seq, &v, &found, e) != 0) return -1;
+    if (found) i->detail = json_incref(v.detail);
+    store_evaluation_free(&v);
+    return 0;
+}
+
+void tune_items_free(struct tune *t)
+{
+    for (int i = 0; i < t->nitems; i++) {
+        tune_item_free(t->items[i]);
+        free(t->items[i]);
+    }
+    free(t->items);
+    free(t->named);
+    t->items = NULL;
+    t->named = NULL;
+    t->nitems = t->items_cap = 0;
+    t->nnamed = t->named_cap = 0;
+}
+
+/* ---- items by name ---- */
+
+/* Where name is, or could be. Names are digests: their first digits are hash enough. */
+static struct tune_named *place(struct tune_named *table, size_t cap, const char *name)
+{
+    size_t at = 0;
+
+    for (int i = 0; i < 16 && name[i]; i++)
+        at = at << 4 | (size_t)((name[i] & 15) + (name[i] >= 'a' ? 9 : 0));
+    for (at &= cap - 1; table[at].name && strcmp(table[at].name, name) != 0;)
+        at = (at + 1) & (cap - 1);
+    return &table[at];
+}
+
+struct tune_item *tune_item_named(const struct tune *t, const char *name)
+{
+    return t->named_cap > 0 && name[0] ? place(t->named, t->named_cap, name)->item : NULL;
+}
+
+static int more_names(struct tune *t, struct err *e)
+{
+    size_t cap = t->named_cap ? 2 * t->named_cap : 256;
+    struct tune_named *table = calloc(cap, sizeof *table);
+
+    if (!table) return err_nomem(e);
+    for (size_t i = 0; i < t->named_cap; i++)
+        if (t->named[i].name) *place(table, cap, t->named[i].name) = t->named[i];
+    free(t->named);
+    t->named = table;
+    t->named_cap = cap;
+    return 0;
+}
+
+int tune_item_name(struct tune *t, struct tune_item *i, struct err *e)
+{
+    const char *names[] = {i->id, i->identity};
+
+    if (2 * (t->nnamed + 2) > t->named_cap && more_names(t, e) != 0) return -1;
+    for (int k = 0; k < 2; k++) {
+        struct tune_named *p = names[k][0] ? place(t->named, t->named_cap, names[k]) : NULL;
+        if (!p || p->name) continue;
+        *p = (struct tune_named){names[k], i};
+        t->nnamed++;
+    }
+    return 0;
 }
 
 static void set_log(struct tune_item *i, const char *text)
@@ -71,9 +153,11 @@ int tune_prepare(struct tune *t, struct tune_item *i, struct err *e)
         i->fate = FATE_RENDER;
         i->done = true;
         set_log(i, refused.text);
+    } else if (!(i->launch = malloc(sizeof *i->launch))) {
+        rc = err_nomem(e);
     } else {
         i->rendered = true;
-        i->launch = r.launch;
+        *i->launch = r.launch;
         rc = farm_submit(t->farm, &i->job, &r, e);
     }
     rendered_free(&r);
@@ -91,7 +175,7 @@ int tune_ready(struct tune *t, struct tune_item *i, struct err *e)
 
 json_t *tune_kernel_json(const struct tune_item *i)
 {
-    return json_pack("{s:s,s:o,s:i}", "key", i->job.key, "launch", launch_to_json(&i->launch), "k", i->k);
+    return json_pack("{s:s,s:o,s:i}", "key", i->job.key, "launch", launch_to_json(i->launch), "k", i->k);
 }
 
 json_t *tune_bench_json(const struct tune *t, uint64_t seed)

@@ -137,7 +137,11 @@ int tune_reference(struct tune *t, const struct problem *p, struct tune_item *ou
         goto out;
     }
     TRY(cand_render(d, &c, &r, e));
-    out->launch = r.launch;
+    if (!(out->launch = malloc(sizeof *out->launch))) {
+        rc = err_nomem(e);
+        goto out;
+    }
+    *out->launch = r.launch;
     TRY(farm_submit(t->farm, &out->job, &r, e));
     TRY(farm_wait(t->farm, &out->job, e));
     if (out->job.fate != FATE_OK)
@@ -198,11 +202,7 @@ void tune_close(struct tune *t)
     worker_stop(t->device);
     farm_close(t->farm);
     worker_loop_close(t->loop);
-    for (int i = 0; i < t->nitems; i++) {
-        tune_item_free(t->items[i]);
-        free(t->items[i]);
-    }
-    free(t->items);
+    tune_items_free(t);
     for (int i = 0; i < t->napart; i++)
         tune_item_free(&t->apart[i]);
     tune_shapes_close(t);

@@ -29,7 +29,7 @@ struct tune_item {
     char id[DIGEST_HEX];
     int64_t row; /* candidate's id in the store, 0 when not stored */
     bool rendered;
-    struct launch launch;
+    struct launch *launch; /* owned; NULL: not rendered */
     struct farm_job job;
     char identity[DIGEST_HEX]; /* of code and launch, "" unknown */
     enum fate fate;
@@ -49,6 +49,11 @@ struct tune_shape {
 };
 #define TUNE_SHAPES 3
 #define TUNE_APART 5
+
+struct tune_named {
+    const char *name; /* of the item, NULL: free */
+    struct tune_item *item;
+};
 
 /* A trial's size after the time box. */
 struct tune_plan {
@@ -84,6 +89,8 @@ struct tune {
     double minutes, started, elapsed_before;
     struct tune_item **items; /* by seq */
     int nitems, items_cap, nforced;
+    struct tune_named *named; /* items by id and by identity: a hash table, open addressing */
+    size_t nnamed, named_cap;
     struct tune_item apart[TUNE_APART]; /* a night's own, which are no proposals */
     int napart;
     struct tune_shape shapes[TUNE_SHAPES];
@@ -146,6 +153,14 @@ void tune_shapes_close(struct tune *t);
 struct domain *tune_domain(const struct tune *t, const struct tune_item *i);
 struct tune_item *tune_item_new(struct tune *t, const struct cand *c, struct err *e); /* appended to items */
 void tune_item_free(struct tune_item *i);
+/* What a proposal is known by stays; the rest is in the store and in the cache. A search of any length holds no more of it. */
+void tune_item_release(struct tune_item *i);
+/* Brings its detail back from the store. */
+int tune_item_detail(struct tune *t, struct tune_item *i, struct err *e);
+void tune_items_free(struct tune *t);
+/* From now on i is found by its id, and by its identity where it has one. What is found already stays. */
+int tune_item_name(struct tune *t, struct tune_item *i, struct err *e);
+struct tune_item *tune_item_named(const struct tune *t, const char *name); /* NULL: none; name "" is nobody's */
 /* Renders and queues the compilation; a failure is the item's fate. -1: the machine. */
 int tune_prepare(struct tune *t, struct tune_item *i, struct err *e);
 /* Waits until the binary of an item that has passed once is in the cache (again). */

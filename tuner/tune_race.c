@@ -46,7 +46,7 @@ static int make_ready(struct tune *t, struct tune_item **items, int n, struct er
     for (int i = 0; i < n; i++)
         if (tune_prepare(t, items[i], e) != 0) return -1;
     for (int i = 0; i < n; i++)
-        if (tune_ready(t, items[i], e) != 0) return -1;
+        if (tune_ready(t, items[i], e) != 0 || tune_item_detail(t, items[i], e) != 0) return -1;
     return 0;
 }
 

@@ -16,47 +16,10 @@
 #define SAMPLES_GPU 5
 #define SAMPLES_CPU 3
 
+/* What the store has of this run from before. */
 struct past {
-    struct store_evaluation *rows; /* by seq, code OK and committed */
-    int n, cap, end;               /* end: behind the last row that is there */
-    bool nomem;
+    int n, end; /* evaluations; behind the number of the last one */
 };
-
-/* ---- what the store knows ---- */
-
-static int remember(void *ctx, const struct store_evaluation *v)
-{
-    struct past *p = ctx;
-
-    if (v->seq >= p->cap) {
-        int cap = v->seq + 64;
-        void *rows = realloc(p->rows, (size_t)cap * sizeof *p->rows);
-        if (!rows) {
-            p->nomem = true;
-            return 1;
-        }
-        p->rows = rows;
-        memset(p->rows + p->cap, 0, (size_t)(cap - p->cap) * sizeof *p->rows);
-        p->cap = cap;
-    }
-    p->rows[v->seq] = *v;
-    p->rows[v->seq].run = v->run;
-    p->rows[v->seq].params = NULL;
-    p->rows[v->seq].detail = json_incref(v->detail);
-    p->rows[v->seq].log = v->log ? strdup(v->log) : NULL;
-    p->n++;
-    if (v->seq >= p->end) p->end = v->seq + 1;
-    return 0;
-}
-
-static void past_free(struct past *p)
-{
-    for (int i = 0; i < p->cap; i++) {
-        json_decref(p->rows[i].detail);
-        free(p->rows[i].log);
-    }
-    free(p->rows);
-}
 
 static void adopt(struct tune_item *i, const struct store_evaluation *v)
 {
@@ -110,14 +73,11 @@ out:
 }
 
 /* The same candidate again (a default that the strategy proposes too), or its twin under another name; NULL: neither. */
-static struct tune_item *twin(struct tune *t, const struct tune_item *i)
+static struct tune_item *twin(const struct tune *t, const struct tune_item *i)
 {
-    for (int k = 0; k < t->nitems; k++) {
-        struct tune_item *o = t->items[k];
-        if (o == i || !o->done || o->alias_of >= 0) continue;
-        if (strcmp(o->id, i->id) == 0 || (i->identity[0] && strcmp(o->identity, i->identity) == 0)) return o;
-    }
-    return NULL;
+    struct tune_item *same = tune_item_named(t, i->id);
+
+    return same ? same : tune_item_named(t, i->identity);
 }
 
 static void become_alias(struct tune_item *i, const struct tune_item *same)
@@ -129,10 +89,11 @@ static void become_alias(struct tune_item *i, const struct tune_item *same)
     i->done = true;
 }
 
-static void note_result(struct tune *t, struct tune_item *i)
+static int note_result(struct tune *t, struct tune_item *i, struct err *e)
 {
     struct buf text = {0};
 
+    if (i->alias_of < 0 && tune_item_name(t, i, e) != 0) return -1;
     t->progress.fates[i->fate]++;
     if (i->alias_of >= 0) t->progress.aliases++;
     if (i->known) t->progress.known++;
@@ -144,6 +105,7 @@ static void note_result(struct tune *t, struct tune_item *i)
         buf_free(&text);
     }
     tune_tick(t);
+    return 0;
 }
 
 /* From a finished compilation to a committed evaluation. */
@@ -157,7 +119,7 @@ static int measure(struct tune *t, struct tune_item *i, struct err *e)
         i->fate = i->job.fate;
         i->log = i->job.log ? strdup(i->job.log) : NULL;
         i->done = true;
-    } else if (i->rendered && (farm_identity(i->identity, &i->job, &i->launch), same = twin(t, i)) != NULL) {
+    } else if (i->rendered && (farm_identity(i->identity, &i->job, i->launch), same = twin(t, i)) != NULL) {
         become_alias(i, same);
     } else if (i->rendered) {
         double at = worker_now();
@@ -166,8 +128,7 @@ static int measure(struct tune *t, struct tune_item *i, struct err *e)
         t->measure_s += worker_now() - at;
     }
     if (commit(t, i, n > 0 ? samples : NULL, n, e) != 0) return -1;
-    note_result(t, i);
-    return 0;
+    return note_result(t, i, e);
 }
 
 /* Takes the answer from the store when this number is there already, or when this candidate was evaluated in this environment before. */
@@ -178,27 +139,27 @@ static int recall(struct tune *t, struct tune_item *i, const struct past *past, 
     bool found = false;
     int rc;
 
-    if (i->seq < past->cap && past->rows[i->seq].cand[0]) {
-        const struct store_evaluation *row = &past->rows[i->seq];
-        if (strcmp(row->cand, i->id) != 0) {
+    if (i->seq < past->end && store_evaluation_get(t->store, t->run.id, i->seq, &v, &found, e) != 0) return -1;
+    if (found) {
+        if (strcmp(v.cand, i->id) != 0) {
             t->outdated = true;
+            store_evaluation_free(&v);
             return err_set(e, ERR_STORE,
                            "proposal %d of run %lld differs from the one in the store: a template or fatune itself has "
                            "changed since; start anew with --fresh",
                            i->seq, (long long)t->run.id);
         }
-        adopt(i, row);
-        i->row = row->candidate;
+        adopt(i, &v);
+        i->row = v.candidate;
         i->committed = true;
-        note_result(t, i);
-        return 0;
+        store_evaluation_free(&v);
+        return note_result(t, i, e);
     }
     same = twin(t, i);
     if (same) {
         become_alias(i, same);
         rc = commit(t, i, NULL, 0, e);
-        if (rc == 0) note_result(t, i);
-        return rc;
+        return rc == 0 ? note_result(t, i, e) : rc;
     }
     if (t->o->fresh) return 0;
     rc = store_evaluation_known(t->store, i->id, t->run.environment, t->track, &v, &found, e);
@@ -212,7 +173,7 @@ static int recall(struct tune *t, struct tune_item *i, const struct past *past, 
         same = twin(t, i);
         if (same) become_alias(i, same);
         rc = commit(t, i, NULL, 0, e);
-        if (rc == 0) note_result(t, i);
+        if (rc == 0) rc = note_result(t, i, e);
     }
     store_evaluation_free(&v);
     return rc;
@@ -395,8 +356,9 @@ static int proposals(struct tune *t, struct search *s, const struct past *past, 
             more = search_ask(s, &c);
             if (more && !start(t, &c, past, e)) return -1;
         } else if (t->items[told]->done) {
-            const struct tune_item *i = t->items[told++];
+            struct tune_item *i = t->items[told++];
             search_tell(s, &i->cand, i->fate == FATE_OK, i->us);
+            tune_item_release(i);
         } else if (step(t, told, e) != 0) {
             return -1;
         }
@@ -413,11 +375,7 @@ int tune_search(struct tune *t, struct err *e)
     int rc;
 
     t->progress.phase = TUNE_SEARCH;
-    TRY(store_evaluations(t->store, t->run.id, remember, &past, e));
-    if (past.nomem) {
-        rc = err_nomem(e);
-        goto out;
-    }
+    TRY(store_evaluations_count(t->store, t->run.id, &past.n, &past.end, e));
     if (past.n > 0) tune_report(t, "going on with run %lld: %d evaluations are kept", (long long)t->run.id, past.n);
     points = domain_count(t->domain, &exact);
     TRY(search_open(&s, t->strategy, t->domain, t->seed, t->evaluations, e));
@@ -430,6 +388,5 @@ int tune_search(struct tune *t, struct err *e)
     rc = proposals(t, s, &past, e);
 out:
     search_close(s);
-    past_free(&past);
     return rc;
 }

@@ -2,7 +2,8 @@
 """Kills a run of fatune at random instants, looks at what is left, goes on, and kills again.
 
 After each kill: no worker lives for more than 2 s; the store opens clean; everything that was committed before is there,
-unchanged. A run that is killed often enough still finishes, with the champion of a run that nobody disturbed."""
+unchanged; a stage that was over is not begun again. A run that is killed often enough still finishes, with the champion of a run that
+nobody disturbed, and with as many rows: what was kept is not made twice, so that a kill costs the stage in hand and no more."""
 import argparse
 import collections
 import json
@@ -18,6 +19,7 @@ import time
 import store
 
 MARK = 'FATUNE_FAULT_TEST'
+STAGES = ['search', 'race', 'confirm', 'done']
 failures = []
 
 
@@ -66,7 +68,7 @@ def look(path, folder):
         if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'champion'").fetchone():
             return set(), [], '-'
         state = db.execute('SELECT state FROM run ORDER BY id DESC LIMIT 1').fetchone()
-        return store.rows(db), store.broken(db), state[0] if state else '-'
+        return store.rows(db), store.broken(db), state[0] if state else '-'  # of the newest run
     finally:
         db.close()
 
@@ -80,7 +82,7 @@ class Runs:
     def start(self, path):
         log = open(os.path.join(self.folder, 'stderr'), 'w+b')
         out = open(os.path.join(self.folder, 'stdout'), 'w+b')
-        p = subprocess.Popen([self.a.program, 'run', self.a.space, '--device', self.a.device, '--store', path, '--json', *self.a.option],
+        p = subprocess.Popen([self.a.program, self.a.command, self.a.space, '--device', self.a.device, '--store', path, '--json', *self.a.option],
                              stdin=subprocess.DEVNULL, stdout=out, stderr=log, env=self.env)
         log.close()
         out.close()
@@ -91,12 +93,20 @@ class Runs:
             return ' | '.join(f.read().splitlines()[-4:])
 
     def whole(self, path):
-        """A run that nobody disturbs: seconds and champion."""
+        """A run that nobody disturbs: seconds, champion, rows of each table."""
         begin = time.monotonic()
+        self.lay(path)
         if self.start(path).wait(timeout=120) != 0:
             print('FAIL: an undisturbed run fails:', self.words())
             sys.exit(1)
-        return time.monotonic() - begin, store.champion(store.connect(path))
+        seconds, db = time.monotonic() - begin, store.connect(path)
+        return seconds, store.champion(db), store.sizes(db)
+
+    def lay(self, path):
+        """A folder for the store, with the store that the run begins with, if any."""
+        os.mkdir(os.path.dirname(path))
+        if self.a.begin:
+            shutil.copyfile(self.a.begin, path)
 
     def doctor(self, path):
         """What the program itself says of the store that was left."""
@@ -108,7 +118,9 @@ class Runs:
 
 
 def one(runs, path, wait_s, before, number):
-    """Starts, kills after wait_s, looks. Returns the rows that are there now, and whether the run had ended by itself."""
+    """Starts, kills after wait_s, looks. before: rows, number of runs and stage. Returns the same as they are now, and whether the run had
+    ended by itself."""
+    rows, stage = before
     p = runs.start(path)
     try:
         code = p.wait(timeout=wait_s)
@@ -124,17 +136,22 @@ def one(runs, path, wait_s, before, number):
     after, complaints, state = look(path, runs.folder)
     for text in complaints:
         fail(f'{when}: {text}')
-    for row in sorted(map(str, before - after))[:3]:
+    for row in sorted(map(str, rows - after))[:3]:
         fail(f'{when}: committed before and gone or changed now: {row[:300]}')
     if code is None:
         runs.states[state] += 1
-    return after, code is not None
+    now = (sum(row[0] == 'run' for row in after), STAGES.index(state) if state in STAGES else -1)
+    if now < stage:
+        fail(f'{when}: run {now[0]} is in stage {now[1]}, and was run {stage[0]} in stage {stage[1]}: back by more than the stage in hand')
+    return (after, now), code is not None
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument('program')
     parser.add_argument('space')
+    parser.add_argument('--command', default='run', help='run or nightly')
+    parser.add_argument('--begin', help='store to begin with')
     parser.add_argument('--device', default='fake')
     parser.add_argument('--kills', type=int, default=50)
     parser.add_argument('--limit', type=float, default=200, help='seconds for everything')
@@ -151,30 +168,33 @@ def main():
 
     with tempfile.TemporaryDirectory() as folder:
         runs = Runs(a, folder)
-        length_s, champion = a.length, None
+        length_s, champion, sizes = a.length, None, None
         if not a.length:
-            os.mkdir(os.path.join(folder, 'whole'))
-            length_s, champion = runs.whole(os.path.join(folder, 'whole', 'f.db'))
+            length_s, champion, sizes = runs.whole(os.path.join(folder, 'whole', 'f.db'))
             print(f'undisturbed: {length_s:.1f} s, champion {champion}', flush=True)
         kills = finished = 0
         end = begin + a.limit - 3 * length_s  # what is left is for the last run to finish
         while kills < a.kills and time.monotonic() < end:
             path = os.path.join(folder, f'{finished}', 'f.db')
-            os.mkdir(os.path.dirname(path))
-            rows, done, in_a_row = set(), False, 0
+            runs.lay(path)
+            now, done, in_a_row = (set(), (0, -1)), False, 0
             while not done:
                 last = kills >= a.kills or time.monotonic() > end
                 started = time.monotonic()
-                rows, done = one(runs, path, 120 if last else draw.uniform(0, length_s), rows, kills)
+                now, done = one(runs, path, 120 if last else draw.uniform(0, length_s), now, kills)
                 if done and in_a_row == 0:
                     length_s = min(length_s, time.monotonic() - started)
                 kills += not done
                 in_a_row += not done
                 if not done and kills % 10 == 1 and os.path.exists(path):
                     runs.doctor(path)
-            got = store.champion(store.connect(path))
+            db = store.connect(path)
+            got, have = store.champion(db), store.sizes(db)
             if got == 'none' or got != (champion or got):
                 fail(f'after {in_a_row} kills the champion is {got}, undisturbed it is {champion}')
+            for table, n in (sizes or {}).items():
+                if have[table] != n:
+                    fail(f'after {in_a_row} kills there are {have[table]} rows of {table}, undisturbed there are {n}')
             finished += 1
             shutil.rmtree(os.path.dirname(path))
         no_workers(folder, 'the end')

@@ -73,6 +73,11 @@ def rows(db):
     return kept
 
 
+def sizes(db):
+    """Rows of each table."""
+    return {table: db.execute(f'SELECT count(*) FROM {table}').fetchone()[0] for table in (*APPEND_ONLY, 'run', 'race')}
+
+
 def main():
     question, path = sys.argv[1], sys.argv[2]
     db = connect(path)
