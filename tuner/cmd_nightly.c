@@ -47,22 +47,6 @@ static const char *text(const json_t *j, const char *name)
 
 /* ---- reports ---- */
 
-static int make_folder(const char *path, struct err *e)
-{
-    char part[4096];
-
-    if (snprintf(part, sizeof part, "%s/", path) >= (int)sizeof part)
-        return err_set(e, ERR_SYSTEM, "path too long: %.200s...", path);
-    for (char *p = strchr(part + 1, '/'); p; p = strchr(p + 1, '/')) {
-        *p = '\0';
-        if (mkdir(part, 0777) != 0 && errno != EEXIST)
-            return err_set(e, ERR_SYSTEM, "cannot create the folder %s: %s; name another with --reports DIR", part,
-                           strerror(errno));
-        *p = '/';
-    }
-    return 0;
-}
-
 /* The folder: --reports, or nightly/ beside the store; in it one folder a date. */
 static int report_stem(const struct nightly *n, const json_t *night, char *out, size_t size, struct err *e)
 {
@@ -78,7 +62,7 @@ static int report_stem(const struct nightly *n, const json_t *night, char *out, 
     for (const char *p = text(night, "device"); *p && k + 1 < sizeof device; p++)
         if (*p != ':') device[k++] = *p;
     device[k] = '\0';
-    if (make_folder(folder, e) != 0) return -1;
+    if (command_folder(folder, "--reports DIR", e) != 0) return -1;
     if (snprintf(out, size, "%s/%s-%s-night%lld", folder, text(night, "space"), device,
                  (long long)json_integer_value(json_object_get(night, "night"))) >= (int)size)
         return err_set(e, ERR_SYSTEM, "path too long: %.200s...", folder);

@@ -1,5 +1,4 @@
 /* fatune sanitize: a champion under the tools of compute-sanitizer, each of which must have seen it run. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,21 +24,13 @@ static void point_free(struct point *p)
     buf_free(&p->binary);
 }
 
-static int make_folder(const char *path, struct err *e)
-{
-    if (mkdir(path, 0777) == 0 || errno == EEXIST) return 0;
-    return err_set(e, ERR_SYSTEM, "cannot make the folder %s for the logs: %s", path, strerror(errno));
-}
-
 /* sanitize/NAME beside the store. */
 static int folder_of(struct point *p, const char *store, const char *name, struct err *e)
 {
     const char *slash = strrchr(store, '/');
 
-    buf_printf(&p->folder, "%.*s/sanitize", slash ? (int)(slash - store) : 1, slash ? store : ".");
-    if (make_folder(buf_text(&p->folder), e) != 0) return -1;
-    buf_printf(&p->folder, "/%s", name);
-    return make_folder(buf_text(&p->folder), e);
+    buf_printf(&p->folder, "%.*s/sanitize/%s", slash ? (int)(slash - store) : 1, slash ? store : ".", name);
+    return command_folder(buf_text(&p->folder), "--store FILE", e);
 }
 
 /* The version's point, of its space as the run had it, which is written beside the logs. */

@@ -13,7 +13,7 @@
 #define LOG_LIMIT (16u << 20)
 #define MOST_REPORTS 20
 #define MOST_OPTIONS 24
-#define FOUND_CODE "86" /* what the tool ends with when it found something: no exit code of fatune's */
+#define FOUND_CODE 86 /* what the tool ends with when it found something: no exit code of fatune's */
 
 const char *const sanitize_tools[] = {"memcheck", "racecheck", "synccheck", "initcheck", NULL};
 
@@ -21,7 +21,7 @@ const char *const sanitize_tools[] = {"memcheck", "racecheck", "synccheck", "ini
  * Errors of the driver's interface are fatune's to handle, and not the kernel's. */
 static const char *const options_of[][5] = {
     {"memcheck", "--padding=32", "--leak-check=no", "--report-api-errors=no", NULL},
-    {"racecheck", "--racecheck-report=all", "--racecheck-detect-level=error", NULL},
+    {"racecheck", "--racecheck-report=analysis", "--racecheck-detect-level=error", NULL},
 };
 
 const char *sanitize_outcome_name(enum sanitize_outcome o)
@@ -236,6 +236,8 @@ void sanitize_read(struct sanitize_result *out, const char *tool, int code, cons
         say(out, SANITIZE_NOT_RUN, "the tool could not work here: %.400s", r.refusal);
     else if (out->errors > out->waived && r.reports > out->waived)
         say(out, SANITIZE_ERRORS, "%s", "see the log");
+    else if (code == FOUND_CODE && r.reports == 0)
+        say(out, SANITIZE_ERRORS, "%s", "its exit code says so, and its log does not say what");
     else if (code == -1)
         say(out, SANITIZE_NOT_RUN, "%s", "it took too long and was stopped; give it more --minutes");
     else if (r.summaries == 0)
@@ -322,7 +324,7 @@ out:
 int sanitize_run(const struct sanitize_job *job, struct sanitize_result *out, struct err *e)
 {
     const char *args[MOST_OPTIONS + 32];
-    char exe[4096], log_option[4200], words[512] = "", today[11];
+    char exe[4096], found[32], log_option[4200], words[512] = "", today[11];
     struct buf log_file = {0}, answer = {0}, printed = {0}, log = {0};
     struct err ignored = {0};
     time_t now = time(NULL);
@@ -337,6 +339,7 @@ int sanitize_run(const struct sanitize_job *job, struct sanitize_result *out, st
     buf_printf(&log_file, "%s/%s.log", job->folder, job->tool);
     buf_printf(&answer, "%s/%s.json", job->folder, job->tool);
     buf_printf(&printed, "%s/%s.txt", job->folder, job->tool);
+    snprintf(found, sizeof found, "--error-exitcode=%d", FOUND_CODE);
     snprintf(log_option, sizeof log_option, "--log-file=%s", buf_text(&log_file));
     remove(buf_text(&log_file)); /* an old one must not speak for this run */
     remove(buf_text(&answer));
@@ -344,9 +347,9 @@ int sanitize_run(const struct sanitize_job *job, struct sanitize_result *out, st
     args[n++] = job->program;
     args[n++] = "--tool";
     args[n++] = job->tool;
-    args[n++] = "--error-exitcode=" FOUND_CODE;
+    args[n++] = found;
     args[n++] = "--target-processes=all";
-    args[n++] = "--print-limit=0"; /* all */
+    args[n++] = "--print-limit=1000"; /* a fault that every thread has fills a disk otherwise */
     args[n++] = log_option;
     for (size_t i = 0; i < sizeof options_of / sizeof *options_of; i++)
         for (int k = 1; strcmp(options_of[i][0], job->tool) == 0 && options_of[i][k]; k++)

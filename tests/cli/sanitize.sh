@@ -27,6 +27,7 @@ json "d['tools'][0]['reports'] == 1 and d['tools'][0]['texts'][0].startswith('In
 says_of two 3 errors
 json "d['tools'][0]['reports'] == 2"
 says_of miscount 3 errors
+says_of mute 3 errors
 says_of refused 4 'not run'
 json "'Device not supported' in d['tools'][0]['why']"
 says_of silent 4 'not run'
@@ -70,8 +71,8 @@ waiver memcheck x 2999-13-31 >bad.yaml
 run 3 sanitize v1 --device fake --sanitizer "$tool" --waivers bad.yaml
 says err 'bad.yaml:1:.*YYYY-MM-DD'
 
-# A point of a space, and what is no name.
-FAKE_SANITIZER=clean run 0 sanitize "$space" --device fake --sanitizer "$tool" --tool memcheck
+# A point of a space, in a folder that is not there yet, and what is no name.
+FAKE_SANITIZER=clean run 0 sanitize "$space" --device fake --sanitizer "$tool" --tool memcheck --store new/folder/f.db
 run 2 sanitize v9 --device fake --sanitizer "$tool"
 run 2 sanitize v1 --set A=1 --sanitizer "$tool"
 run 2 sanitize v1 --tool cachecheck
