@@ -6,6 +6,8 @@
 # instead runs the spaces named (by default those below) with their contestants, in about fifteen minutes: one table, contestants.md and
 # contestants.json, written anew after each space. Needs what the contestants need (tools/contestants/README.md). Records go to
 # results/gpu_check_contestants.
+#   tools/gpu_check.sh --faults
+# makes the first half of it alone: the tests that need a GPU, above all what docs/FAULTS.md promises of one.
 #   tools/gpu_check.sh --decisions
 # instead asks whether decisions hold there, in about six minutes: two nights of s512, 20 comparisons of its champion with itself, which
 # must all come out the same, and five each of two pairs of kernels 1 to 3% apart, which must be told apart the same way five times. All are
@@ -29,12 +31,16 @@ case ${1:-} in
         [[ $space != */* && -f spaces/$space.yaml ]] || { echo "tools/gpu_check.sh: no spaces/$space.yaml; a space is named without folder and suffix" >&2; exit 2; }
     done
     ;;
+--faults)
+    [ $# -eq 1 ] || { echo "tools/gpu_check.sh: --faults takes nothing behind it" >&2; exit 2; }
+    mode=faults
+    ;;
 --decisions)
     [ $# -eq 1 ] || { echo "tools/gpu_check.sh: --decisions takes nothing behind it" >&2; exit 2; }
     mode=decisions records=results/gpu_check_decisions seconds=560
     ;;
 *)
-    echo "tools/gpu_check.sh: unknown option $1; usage: tools/gpu_check.sh [--contestants [SPACE...] | --decisions]" >&2
+    echo "tools/gpu_check.sh: unknown option $1; usage: tools/gpu_check.sh [--contestants [SPACE...] | --faults | --decisions]" >&2
     exit 2
     ;;
 esac
@@ -89,8 +95,8 @@ step() {
     rows+=("$(printf '%-22s %-8s %4ss  %s' "$name" "$word" $((SECONDS - start)) "$(tail -n 1 "$work/$name.log" | tr -d '\r' | cut -c1-100)")")
 }
 
-# Tests, the main job over whole spaces, and what only a GPU can show.
-check() {
+# The tests that need a GPU.
+faults() {
     shopt -s nullglob
     for test in "$tests"/test_device_cuda* "$tests"/test_cuda_api*; do
         step "$(basename "$test")" 60 "$test"
@@ -105,6 +111,11 @@ check() {
     for script in tests/gpu/*.sh; do
         grep -q "^gpu .*${script#tests/}" tests/fault/rows.txt || step "gpu_$(basename "$script" .sh)" 90 bash "$script"
     done
+}
+
+# Those, the main job over whole spaces, and what only a GPU can show.
+check() {
+    faults
     # The main job, and once more: the second run must not compile or search again. Nobody else's software is needed here.
     for space in s512 s512_causal; do
         step "run_$space" 150 "$FATUNE" run "spaces/$space.yaml" --minutes 1.5 --no-contestants
@@ -180,7 +191,9 @@ step devices 30 "$FATUNE" devices
 [ "$mode" != check ] || step doctor 90 sh -c '"$FATUNE" doctor | tee /dev/stderr | grep -Eq "^ok +cuda:0 "'
 "$mode"
 # Whoever carries the records home may have a limit: the store is some 20 MB, a tenth of that compressed.
-if command -v xz >/dev/null; then
+if [ "$mode" = faults ]; then
+    : # its runs have stores of their own
+elif command -v xz >/dev/null; then
     xz -T0 -c "$work/fatune.db" >"$out/fatune.db.xz" || failed=1
 else
     cp "$work/fatune.db" "$out/" || failed=1
