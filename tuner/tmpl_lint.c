@@ -2,8 +2,8 @@
  * where they stood. On that view: what is included, which names decide an #if, which parameters the kernel really uses.
  *
  * What would make this view differ from a compiler's is refused: trigraphs, raw strings, digit separators, lone carriage
- * returns, quotes that do not close. It guards an author against mistakes and a user against a template that reads files; it
- * is no sandbox, compilers run in their own process for that. */
+ * returns, white space behind a continued line, quotes that do not close, letters beyond ASCII. It guards an author against
+ * mistakes and a user against a template that reads files (docs/SECURITY.md). */
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -72,7 +72,16 @@ static bool same(const struct lint *l, const struct token *a, const struct token
     return a->n == b->n && memcmp(l->c + a->at, l->c + b->at, a->n) == 0;
 }
 
-/* Joins lines that end in a backslash (white space behind it does not matter to compilers). */
+/* Is there white space, and nothing else, in front of the line's end? */
+static bool blank_to_end(const char *s)
+{
+    size_t n = strspn(s, " \t\v\f\r");
+
+    return n > 0 && (s[n] == '\n' || s[n] == '\0');
+}
+
+/* Joins lines that end in a backslash. With white space behind it NVRTC does not join them, clang does: a comment of one would be a
+ * directive of the other. */
 static int splice(struct lint *l)
 {
     const char *s = l->t->priv->source;
@@ -84,8 +93,7 @@ static int splice(struct lint *l)
     for (size_t i = 0; i < n; i++) {
         size_t k = i + 1;
         if (s[i] == '\\') {
-            while (k < n && strchr(" \t\v\f\r", s[k]) && s[k] != '\0')
-                k++;
+            if (k + 1 < n && s[k] == '\r' && s[k + 1] == '\n') k++;
             if (k < n && s[k] == '\n') {
                 i = k;
                 continue;
@@ -98,6 +106,8 @@ static int splice(struct lint *l)
     l->from[l->n] = (uint32_t)n;
     for (size_t i = 0; i < l->n; i++) {
         if (l->c[i] == '\0') return fail(l, i, "a zero byte in the source");
+        if (l->c[i] == '\\' && blank_to_end(l->c + i + 1))
+            return fail(l, i, "white space behind a backslash that ends a line: compilers disagree on it; delete it");
         if (l->c[i] == '\r' && l->c[i + 1] != '\n')
             return fail(l, i, "a carriage return without a line feed: compilers disagree on it");
         if (l->c[i] == '?' && l->c[i + 1] == '?' && l->c[i + 2] != '\0' && strchr("=/'()!<>-", l->c[i + 2]))
@@ -108,7 +118,7 @@ static int splice(struct lint *l)
 
 static bool name_char(char c)
 {
-    return isalnum((unsigned char)c) || c == '_' || c == '$' || (unsigned char)c >= 0x80;
+    return isalnum((unsigned char)c) || c == '_' || c == '$';
 }
 
 /* Past white space and comments; *newline is set when a line ended outside a comment. -1: a comment does not end. */
@@ -196,6 +206,8 @@ static int tokenize(struct lint *l)
             rc = word(l, &t);
         else if (l->c[i] == '\\')
             rc = fail(l, i, "a backslash outside of text and line ends");
+        else if (!isgraph((unsigned char)l->c[i]))
+            rc = fail(l, i, "only ASCII may stand outside of comments and text: compilers disagree on the rest");
         else
             t.n = l->c[i] == '%' && l->c[i + 1] == ':' ? 2 : 1;
         if (rc != 0) return -1;
@@ -262,19 +274,19 @@ static int check_condition_name(struct lint *l, const struct token *t)
 static int check_include(struct lint *l, const struct token *word_)
 {
     const char *s = l->c + word_->at + word_->n;
-    char close;
     size_t n;
 
     s += strspn(s, " \t");
-    close = *s == '<' ? '>' : '"';
-    if (*s != '<' && *s != '"')
-        return fail(l, word_->at, "#include needs the header's name itself: <name> or \"name\"");
-    n = strcspn(s + 1, ">\"\n");
-    if (s[1 + n] != close) return fail(l, word_->at, "#include needs the header's name itself: <name> or \"name\"");
+    n = strcspn(s, ">\n");
+    if (*s == '"') /* which a compiler looks for in the working directory first */
+        return fail(l, (size_t)(s - l->c), "#include takes <name>, a header of the toolkit, not \"name\"");
+    if (*s != '<' || s[n] != '>') return fail(l, word_->at, "#include needs the header's name itself: <name>");
+    s++;
+    n--;
     for (int i = 0; i < l->t->priv->nincludes; i++)
-        if (strlen(l->t->priv->includes[i]) == n && memcmp(l->t->priv->includes[i], s + 1, n) == 0) return 0;
+        if (strlen(l->t->priv->includes[i]) == n && memcmp(l->t->priv->includes[i], s, n) == 0) return 0;
     return fail(l, (size_t)(s - l->c), "`%.*s` is not among the `includes` of template.yaml", (int)(n < 100 ? n : 100),
-                s + 1);
+                s);
 }
 
 static bool pragma_allowed(const char *s)
@@ -359,26 +371,75 @@ static int directives(struct lint *l)
     return l->depth == 0 ? 0 : fail(l, l->n, "an #if is not closed");
 }
 
+/* Words that ask for files. */
+static const struct {
+    const char *text;
+    bool opencl; /* there alone: on a CPU it would be an assembler's, which can read files */
+} forbidden[] = {{"__has_include", false},
+                 {"__has_include_next", false},
+                 {"__has_embed", false},
+                 {"__pragma", false},
+                 {"asm", true},
+                 {"__asm", true},
+                 {"__asm__", true}};
+
+static bool is_forbidden(const struct lint *l, size_t k)
+{
+    return !forbidden[k].opencl || strcmp(l->t->language, "opencl") == 0;
+}
+
+/* The ## that pastes tokens, NULL when there is none. */
+static const struct token *pasting(const struct lint *l)
+{
+    for (size_t i = 0; i + 1 < l->ntokens; i++) {
+        const struct token *t = &l->tokens[i];
+        if ((token_is(l, t, "#") || token_is(l, t, "%:")) && t[1].at == t->at + t->n && same(l, t, t + 1)) return t;
+    }
+    return NULL;
+}
+
+/* Can shorter words and numbers of the file be put together to this one? */
+static bool composable(const struct lint *l, const char *text)
+{
+    bool reached[32] = {true};
+    size_t n = strlen(text);
+
+    for (size_t at = 0; at < n; at++)
+        for (size_t i = 0; reached[at] && i < l->ntokens; i++) {
+            const struct token *t = &l->tokens[i];
+            if ((t->kind == NAME || t->kind == NUMBER) && t->n < n && t->n <= n - at &&
+                memcmp(l->c + t->at, text + at, t->n) == 0)
+                reached[at + t->n] = true;
+        }
+    return reached[n];
+}
+
+static int not_pasted(struct lint *l, const char *text)
+{
+    const struct token *t = pasting(l);
+
+    if (!t || !composable(l, text)) return 0;
+    return fail(l, t->at, "`##` could make `%s` of names in this file, and a kernel must not: rename one", text);
+}
+
 static int check_words(struct lint *l)
 {
-    static const char *const anywhere[] = {"__has_include", "__has_include_next", "__has_embed", "__pragma"};
-    static const char *const assembly[] = {"asm", "__asm", "__asm__"};
-
     for (size_t i = 0; i < l->ntokens; i++) {
         const struct token *t = &l->tokens[i];
         if (t->kind != NAME) continue;
-        for (size_t k = 0; k < COUNT(anywhere); k++)
-            if (token_is(l, t, anywhere[k])) return fail(l, t->at, "`%s` is not allowed in a kernel", anywhere[k]);
+        for (size_t k = 0; k < COUNT(forbidden); k++)
+            if (is_forbidden(l, k) && token_is(l, t, forbidden[k].text))
+                return fail(l, t->at, "`%s` is not allowed in a kernel%s", forbidden[k].text,
+                            forbidden[k].opencl ? " for OpenCL: on a CPU it could read files" : "");
         if (t->first && (token_is(l, t, "import") || token_is(l, t, "module")))
             return fail(l, t->at, "modules are not allowed in a kernel");
-        for (size_t k = 0; strcmp(l->t->language, "opencl") == 0 && k < COUNT(assembly); k++)
-            if (token_is(l, t, assembly[k]))
-                return fail(l, t->at, "assembly is not allowed in OpenCL: on a CPU it could read files");
         if (token_is(l, t, "_Pragma") && (i + 2 >= l->ntokens || !token_is(l, t + 1, "(") || t[2].kind != STRING ||
                                           l->c[t[2].at] != '"' || !pragma_allowed(l->c + t[2].at + 1)))
             return fail(l, t->at, "only _Pragma(\"unroll ...\"), nounroll, OPENCL, STDC and nv_diag_* are allowed");
     }
-    return 0;
+    for (size_t k = 0; k < COUNT(forbidden); k++)
+        if (is_forbidden(l, k) && forbidden[k].text[0] == '_' && not_pasted(l, forbidden[k].text) != 0) return -1;
+    return not_pasted(l, "_Pragma"); /* `asm` of a, s and m is no keyword of OpenCL C */
 }
 
 /* ---- use ---- */

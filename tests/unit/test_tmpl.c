@@ -426,13 +426,20 @@ static void test_source_refused(void **state)
         {"#if A > 1 && USE_FOO\n#endif\nvoid f() { A; }\n", "1:14: nobody defines `USE_FOO`"},
         {"#if A\n#elif B\n#endif\nvoid f() { A; }\n", "2:7: nobody defines `B`"},
         {"#ifdef B\n#endif\nvoid f() { A; }\n", "1:8: nobody defines `B`"},
-        {"#include \"/etc/passwd\"\nvoid f() { A; }\n", "1:10: `/etc/passwd` is not among"},
+        {"#include \"/etc/passwd\"\nvoid f() { A; }\n", "1:10: #include takes <name>, a header of the toolkit"},
+        {"#include </etc/passwd>\nvoid f() { A; }\n", "1:11: `/etc/passwd` is not among"},
+        {"#include <../../x.h>\nvoid f() { A; }\n", "1:11: `../../x.h` is not among"},
         {"  #  include <stdio.h>\nvoid f() { A; }\n", "`stdio.h` is not among"},
-        {"#inc\\\nlude \"x.h\"\nvoid f() { A; }\n", "`x.h` is not among"},
-        {"#\\ \ninclude \"x.h\"\nvoid f() { A; }\n", "`x.h` is not among"},
-        {"%:include \"x.h\"\nvoid f() { A; }\n", "`x.h` is not among"},
-        {"/* */ # /* */ include \"x.h\"\nvoid f() { A; }\n", "`x.h` is not among"},
-        {"# /*\n*/ include \"x.h\"\nvoid f() { A; }\n", "`x.h` is not among"},
+        {"#inc\\\nlude <x.h>\nvoid f() { A; }\n", "2:7: `x.h` is not among"},
+        {"#inc\\\r\nlude <x.h>\nvoid f() { A; }\n", "2:7: `x.h` is not among"},
+        {"// c \\ \n#include <x.h>\nvoid f() { A; }\n", "1:6: white space behind a backslash"},
+        {"void f() { A; } // c \\\t", "1:22: white space behind a backslash"},
+        {"%:include <x.h>\nvoid f() { A; }\n", "`x.h` is not among"},
+        {"/* */ # /* */ include <x.h>\nvoid f() { A; }\n", "`x.h` is not among"},
+        {"# /*\n*/ include <x.h>\nvoid f() { A; }\n", "`x.h` is not among"},
+        {"\xc2\xa0#include <x.h>\nvoid f() { A; }\n", "1:1: only ASCII"},
+        {"\xef\xbb\xbf#include <x.h>\nvoid f() { A; }\n", "1:1: only ASCII"},
+        {"\001#include <x.h>\nvoid f() { A; }\n", "1:1: only ASCII"},
         {"#include/**/\"x.h\"\nvoid f() { A; }\n", "needs the header's name itself"},
         {"#define H <x.h>\n#include H\nvoid f() { A; }\n", "2:2: #include needs the header's name itself"},
         {"#include <x.h\nvoid f() { A; }\n", "needs the header's name itself"},
@@ -444,6 +451,11 @@ static void test_source_refused(void **state)
         {"void f() { A; _Pragma(\"clang module load x\") }\n", "1:15: only _Pragma"},
         {"#define P(x) _Pragma(#x)\nvoid f() { A; }\n", "1:14: only _Pragma"},
         {"#if __has_include(\"x.h\")\n#endif\nvoid f() { A; }\n", "`__has_include` is not allowed"},
+        {"#define s_include\n#define C(a, b) a##b\n#if C(__ha, s_include)(\"x.h\")\n#endif\nvoid f() { A; }\n",
+         "2:18: `##` could make `__has_include` of names"},
+        {"#define C(a, b) a %:%: b\nC(__ha, s_embed) C(_, _ha)\nvoid f() { A; }\n", "`##` could make `__has_embed`"},
+        {"#define C(a, b) a##b\nvoid f() { A; C(_Pra, gma)(\"GCC dependency\"); }\n", "`##` could make `_Pragma`"},
+        {"#define C(a, b) a##b\nvoid f() { A; C(__as, m__)(\".incbin\"); }\n", "`##` could make `__asm__`"},
         {"?\?=include \"x.h\"\nvoid f() { A; }\n", "1:1: trigraphs are refused"},
         {"// ?\?/\n#include \"x.h\"\nvoid f() { A; }\n", "trigraphs are refused"},
         {"char *s = R\"(/*)\";\n#include \"x.h\"\nvoid f() { A; }\n", "raw strings are refused"},
@@ -453,7 +465,7 @@ static void test_source_refused(void **state)
         {"void f() { A; }\n/* never\n", "2:1: the comment does not end"},
         {"#if A\nvoid f() { A; }\n", "an #if is not closed"},
         {"#endif\nvoid f() { A; }\n", "#endif without an #if"},
-        {"void f() { A; __asm__(\".incbin \\\"x\\\"\"); }\n", "1:15: assembly is not allowed"},
+        {"void f() { A; __asm__(\".incbin \\\"x\\\"\"); }\n", "1:15: `__asm__` is not allowed in a kernel for OpenCL"},
         {"import <x.h>\nvoid f() { A; }\n", "modules are not allowed"}};
     (void)state;
     manifest(SOURCE, PARAM_A, "");
@@ -473,7 +485,8 @@ static void test_source_accepted(void **state)
         "#pragma OPENCL EXTENSION cl_khr_fp16 : enable\nvoid f() { A; }\n",
         "void f() { _Pragma(\"unroll 4\") for (;;) A; char c = '\\''; char *s = \"\\\"//\"; }\n",
         "#\n#error no\nvoid f() { A; }\n",
-        "#define T(x) \\\n  (x + 1.0e-3f)\nvoid f() { A; }\n"};
+        "#define T(x) \\\n  (x + 1.0e-3f)\nvoid f() { A; }\n",
+        "#define C(a, b) a##b\nvoid f() { _Pragma(\"unroll\") for (;;) C(A, ); } // \xc3\xa4\n"};
     (void)state;
     manifest(SOURCE, PARAM_A, "");
     for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++) {
