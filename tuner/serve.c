@@ -133,13 +133,16 @@ static void do_arch(const json_t *r)
 
 /* ---- compile ---- */
 
-/* A compiler that runs away is stopped by the kernel before it takes the machine along. Sanitizers reserve more than any limit.
- * And compiling runs ahead, while a device waits for the threads of its worker: they go first. */
+/* A compiler that runs away is stopped by the kernel before it takes the machine along: at FATUNE_COMPILE_MB of address space, else 16 GiB.
+ * Sanitizers reserve more than any limit. And compiling runs ahead, while a device waits for the threads of its worker: they go first. */
 static void confine_compiler(void)
 {
     setpriority(PRIO_PROCESS, 0, 10);
 #ifndef __SANITIZE_ADDRESS__
-    struct rlimit space = {(rlim_t)16 << 30, (rlim_t)16 << 30};
+    const char *text = getenv("FATUNE_COMPILE_MB");
+    unsigned long mb = text ? strtoul(text, NULL, 10) : 0;
+    rlim_t most = (rlim_t)(mb > 0 ? mb : 16384) << 20;
+    struct rlimit space = {most, most};
 
     setrlimit(RLIMIT_AS, &space);
 #endif

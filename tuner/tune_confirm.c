@@ -1,5 +1,8 @@
 /* From the race's standings to a champion: full checks until enough finalists stand, the A/A control, one trial for each finalist
- * against the standing arm, one verdict each, and one transaction that writes the decision. */
+ * against the standing arm, one verdict each, and one transaction that writes the decision.
+ *
+ * A finalist that breaks in its trial leaves its place to the next of the standings: it must not keep good ones from theirs. It still counts
+ * among those that share alpha. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +18,8 @@ struct finalist {
 };
 
 struct confirm {
-    struct finalist f[TUNE_FINALISTS];
-    int n;
+    struct finalist f[TUNE_RACE_KEEP];
+    int n, looked; /* finalists; standings that were looked at for them */
     struct trial control;
     int64_t control_id;
 };
@@ -84,14 +87,15 @@ static int prove_standing(struct tune *t, struct err *e)
 
 static int finalists(struct tune *t, struct confirm *c, int most, struct err *e)
 {
-    for (int i = 0; i < t->nstandings && c->n < most; i++) {
-        struct tune_item *x = t->standings[i];
+    while (c->looked < t->nstandings && c->n < most) {
+        struct tune_item *x = t->standings[c->looked++];
         bool passed;
         t->progress.done++;
         tune_tick(t);
         if (tune_interrupted(t, e) != 0 || tune_ready(t, x, e) != 0 || tune_prove(t, x, &passed, e) != 0) return -1;
         if (!passed) continue;
-        if (!t->standing && i + 1 < t->nstandings) { /* no default stands: the slowest that passes is the arm to beat */
+        if (!t->standing &&
+            c->looked < t->nstandings) { /* no default stands: the slowest that passes is the arm to beat */
             struct tune_item *last = t->standings[t->nstandings - 1];
             bool ok;
             if (tune_ready(t, last, e) != 0 || tune_prove(t, last, &ok, e) != 0) return -1;
@@ -209,6 +213,7 @@ static int trials(struct tune *t, struct confirm *c, struct err *e)
         tune_report(t, "finalist %d of %d against the standing arm", i + 1, c->n);
         plan = tune_plan_trial(t, t->standing, f->item, box_s);
         if (tune_trial(t, "ab", t->standing, f->item, &plan, &f->trial, &f->trial_id, e) != 0) return -1;
+        if (f->trial.invalid && f->trial.n < plan.sessions && finalists(t, c, c->n + 1, e) != 0) return -1;
     }
     return 0;
 }
@@ -338,7 +343,7 @@ int tune_confirm(struct tune *t, struct err *e)
     }
     rc = conclude(t, &c, e);
 out:
-    for (int i = 0; i < TUNE_FINALISTS; i++)
+    for (int i = 0; i < c.n; i++)
         trial_free(&c.f[i].trial);
     trial_free(&c.control);
     return rc;

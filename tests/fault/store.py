@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Questions that the fault tests ask a store: store.py fates|champion|proofs|check|order STORE, count STORE TABLE, or log STORE FAULT."""
+"""Questions that the fault tests ask a store: store.py fates|points|champion|proofs|check|order STORE, count STORE TABLE, or log STORE FAULT."""
 import json
 import sqlite3
 import sys
@@ -17,6 +17,13 @@ def fates(db):
     """(FAULT, fate) of every evaluation that was measured itself."""
     rows = db.execute('SELECT c.params, e.fate FROM evaluation e JOIN candidate c ON c.id = e.candidate WHERE e.alias_of IS NULL')
     return sorted({(json.loads(r['params'])['params']['FAULT'], r['fate']) for r in rows})
+
+
+def points(db):
+    """How many points were evaluated, good ones (FAULT 0) and others, as text."""
+    rows = db.execute('SELECT DISTINCT c.params FROM evaluation e JOIN candidate c ON c.id = e.candidate')
+    good = [json.loads(r['params'])['params']['FAULT'] == 0 for r in rows]
+    return f'{sum(good)} good, {good.count(False)} hostile'
 
 
 def champion(db):
@@ -84,6 +91,8 @@ def main():
     if question == 'fates' or question == 'proofs':
         for fault, fate in (fates if question == 'fates' else proofs)(db):
             print(fault, fate)
+    elif question == 'points':
+        print(points(db))
     elif question == 'champion':
         print(champion(db))
     elif question == 'count':
