@@ -26,6 +26,13 @@
 #define BENCH_MAX_K 2000
 #define BENCH_MIN_BATCH_US 200.0
 
+/* Whether us can be the time of a launch: what another process reports may be any number. */
+#define BENCH_MOST_US 3.6e9
+static inline bool bench_is_time(double us)
+{
+    return us > 0 && us <= BENCH_MOST_US;
+}
+
 enum bench_cache { BENCH_WARM, BENCH_COLD };
 
 struct bench; /* tensors of one problem on one device, inputs filled */

@@ -91,6 +91,37 @@ int buf_check(const struct buf *b, struct err *e)
     return b->failed ? err_nomem(e) : 0;
 }
 
+size_t buf_utf8(const char *text, size_t n)
+{
+    static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
+    const unsigned char *s = (const unsigned char *)text;
+    size_t len = s[0] < 0x80                   ? 1
+                 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+                 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
+                 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+                                               : 0;
+    unsigned c;
+
+    if (len < 2) return len;
+    if (len > n) return 0;
+    c = s[0] & (0x7fu >> len);
+    for (size_t i = 1; i < len; i++) {
+        if ((s[i] & 0xc0) != 0x80) return 0;
+        c = c << 6 | (s[i] & 0x3fu);
+    }
+    return c < least[len] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ? 0 : len;
+}
+
+void buf_clean(char *text)
+{
+    for (size_t left = strlen(text), n; left > 0; text += n, left -= n) {
+        n = buf_utf8(text, left);
+        if (n > 0) continue;
+        *text = '?';
+        n = 1;
+    }
+}
+
 int buf_read_file(struct buf *b, const char *path, size_t limit, enum err_code code, struct err *e)
 {
     int rc = -1, fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -25,6 +25,11 @@ void buf_free(struct buf *b);
 /* 0, or ERR_SYSTEM when an allocation had failed. */
 int buf_check(const struct buf *b, struct err *e);
 
+/* Length of the UTF-8 character at text, of which n > 0 bytes are there; 0 when it is none: overlong, a surrogate, cut off. */
+size_t buf_utf8(const char *text, size_t n);
+/* In place, '?' for each byte of what is none: texts that were cut to a size, or come from who knows where, go into JSON. */
+void buf_clean(char *text);
+
 /* Reads a whole file, at most limit bytes (more is an error, code `code`). */
 int buf_read_file(struct buf *b, const char *path, size_t limit, enum err_code code, struct err *e);
 /* Writes atomically: path.tmp.<pid>, fsync, rename, fsync of the folder. */

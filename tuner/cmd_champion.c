@@ -26,12 +26,18 @@ static json_t *champion_json(const struct store_champion *c)
     return j;
 }
 
+/* Takes the row; non-zero when it could not be made or added. */
+static int add_row(struct listing *l, json_t *row)
+{
+    if (json_array_append_new(l->rows, row) != 0) l->rc = err_nomem(l->e);
+    return l->rc;
+}
+
 static int add_history(void *ctx, const struct store_champion *c)
 {
     struct listing *l = ctx;
 
-    if (!l->prefix || strncmp(c->version.track, l->prefix, strlen(l->prefix)) == 0)
-        json_array_append_new(l->rows, champion_json(c));
+    if (!l->prefix || strncmp(c->version.track, l->prefix, strlen(l->prefix)) == 0) return add_row(l, champion_json(c));
     return 0;
 }
 
@@ -46,9 +52,9 @@ static int add_champion(void *ctx, const char *track, const char *space, const c
     if (l->prefix && strncmp(track, l->prefix, strlen(l->prefix)) != 0) return 0;
     l->rc = store_champion(l->store, track, &c, &found, l->e);
     if (l->rc != 0 || !found) return l->rc;
-    json_array_append_new(l->rows, champion_json(&c));
+    add_row(l, champion_json(&c));
     store_champion_free(&c);
-    return 0;
+    return l->rc;
 }
 
 static const char *text(const json_t *row, const char *name)
@@ -73,15 +79,13 @@ static int add_night(void *ctx, const struct store_night *n)
     struct listing *l = ctx;
 
     if (l->prefix && strncmp(n->track, l->prefix, strlen(l->prefix)) != 0) return 0;
-    json_array_append_new(l->rows,
-                          json_pack("{s:s,s:s,s:s,s:s,s:i,s:s,s:I,s:s,s:s,s:o,s:o,s:o,s:[o,o],s:i,s:f,s:o,s:f,s:s}",
-                                    "track", n->track, "space", n->space, "device", n->device, "environment",
-                                    n->environment, "night", n->number, "at", n->at, "run", (json_int_t)n->run,
-                                    "outcome", n->outcome, "promotion", n->promotion, "before", name(n->before),
-                                    "after", name(n->after), "control", real(n->control), "control_ci",
-                                    real(n->control_low), real(n->control_high), "trials", n->trials, "alpha_spent",
-                                    n->alpha, "anchor_us", real(n->anchor_us), "seconds", n->seconds, "note", n->note));
-    return 0;
+    return add_row(l, json_pack("{s:s,s:s,s:s,s:s,s:i,s:s,s:I,s:s,s:s,s:o,s:o,s:o,s:[o,o],s:i,s:o,s:o,s:o,s:s}",
+                                "track", n->track, "space", n->space, "device", n->device, "environment",
+                                n->environment, "night", n->number, "at", n->at, "run", (json_int_t)n->run, "outcome",
+                                n->outcome, "promotion", n->promotion, "before", name(n->before), "after",
+                                name(n->after), "control", real(n->control), "control_ci", real(n->control_low),
+                                real(n->control_high), "trials", n->trials, "alpha_spent", real(n->alpha), "anchor_us",
+                                real(n->anchor_us), "seconds", real(n->seconds), "note", n->note));
 }
 
 /* The row of one action; --json: the same row. */
@@ -218,8 +222,14 @@ static int perform(struct listing *l, const char *path, const char *action, cons
         rc = store_tracks(l->store, add_champion, l, e);
         return rc == 0 ? l->rc : rc;
     }
-    if (strcmp(action, "history") == 0) return store_champion_history(l->store, NULL, add_history, l, e);
-    if (strcmp(action, "ledger") == 0) return store_nights(l->store, NULL, add_night, l, e);
+    if (strcmp(action, "history") == 0) {
+        rc = store_champion_history(l->store, NULL, add_history, l, e);
+        return rc == 0 ? l->rc : rc;
+    }
+    if (strcmp(action, "ledger") == 0) {
+        rc = store_nights(l->store, NULL, add_night, l, e);
+        return rc == 0 ? l->rc : rc;
+    }
     return take_down(path, l, to, why, taken, e);
 }
 

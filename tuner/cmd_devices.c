@@ -12,6 +12,7 @@
 #include "store.h"
 #include "target.h"
 #include "version.h"
+#include "wire.h"
 #include "worker.h"
 
 static json_t *list_json(const struct target *list, int n)
@@ -117,7 +118,8 @@ static void visit(struct report *r, const struct target *t)
     struct worker *w;
     struct err e = {0};
     json_t *reply = NULL;
-    const json_t *error, *facts;
+    const char *error;
+    const json_t *facts;
     char name[32], text[512];
     enum worker_outcome outcome;
 
@@ -129,11 +131,10 @@ static void visit(struct report *r, const struct target *t)
     }
     outcome =
         worker_call_take(w, json_pack("{s:s,s:o}", "op", "open", "target", target_to_json(t)), 30, NULL, NULL, &reply);
-    error = json_object_get(reply, "error");
+    error = wire_error(reply);
     facts = json_object_get(reply, "environment");
     if (outcome != WORKER_REPLY || error) {
-        snprintf(text, sizeof text, "%s: opening it failed: %.300s", t->name,
-                 error ? json_string_value(json_object_get(error, "text")) : worker_words(w));
+        snprintf(text, sizeof text, "%s: opening it failed: %.300s", t->name, error ? error : worker_words(w));
         row(r, false, name, text);
     } else {
         struct buf state = {0};

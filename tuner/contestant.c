@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench.h"
 #include "buf.h"
 #include "target.h"
 
@@ -234,8 +235,7 @@ bool contestant_sample(struct contestant *c, int k, double *us)
     text = expect(c, answer, "time");
     if (!text) return false;
     *us = strtod(text, &end);
-    if (end != text && !*end && isfinite(*us) && *us > 0 && strspn(text, "0123456789.eE+-") == strlen(text))
-        return true;
+    if (end != text && !*end && bench_is_time(*us) && strspn(text, "0123456789.eE+-") == strlen(text)) return true;
     return leave(c, "it answered `%.100s` to `%s`, which is no time", answer, c->request);
 }
 

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "buf.h"
+
 #define MAX_DEPTH 16
 #define MAX_EVENTS 10000
 #define MAX_SCALAR 4096
@@ -179,27 +181,6 @@ static int value(struct reader *r, yaml_event_t *ev, struct doc_node *out, int d
     }
 }
 
-/* Length of the UTF-8 character at s, 0 when it is none (overlong, surrogate, cut off). */
-static size_t utf8(const unsigned char *s, size_t n)
-{
-    static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t len = s[0] < 0x80                   ? 1
-                 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
-                 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
-                 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-                                               : 0;
-    unsigned c;
-
-    if (len < 2) return len;
-    if (len > n) return 0;
-    c = s[0] & (0x7fu >> len);
-    for (size_t i = 1; i < len; i++) {
-        if ((s[i] & 0xc0) != 0x80) return 0;
-        c = c << 6 | (s[i] & 0x3fu);
-    }
-    return c < least[len] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ? 0 : len;
-}
-
 /* Bytes that no text file has, found before libyaml sees them: its messages for these have no line. */
 static int clean_text(struct reader *r)
 {
@@ -211,7 +192,7 @@ static int clean_text(struct reader *r)
         return err_at(r->e, &at, "the file is larger than %u KiB", DOC_MAX_BYTES >> 10);
     }
     for (size_t i = 0; i < r->n;) {
-        size_t len = utf8(s + i, r->n - i);
+        size_t len = buf_utf8(r->text + i, r->n - i);
         if (len == 0 || (s[i] < 0x20 && s[i] != '\n' && s[i] != '\r' && s[i] != '\t') || s[i] == 0x7f) {
             at.text = NULL; /* not fit for a terminal */
             return err_at(r->e, &at, len == 0 ? "byte 0x%02x is not UTF-8 text" : "control character 0x%02x", s[i]);

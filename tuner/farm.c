@@ -9,6 +9,7 @@
 
 #include "buf.h"
 #include "cache.h"
+#include "wire.h"
 
 #define MAX_JOBS 256
 
@@ -64,7 +65,10 @@ static int64_t resource(const struct farm_job *j, const char *name)
 {
     const json_t *x = json_object_get(j->resources, name);
 
-    return json_is_integer(x) ? json_integer_value(x) : -1;
+    /* From another process: what no compiler says counts as a great deal, and sums of it do not overflow. */
+    return json_is_integer(x) && json_integer_value(x) >= 0
+               ? (json_integer_value(x) < INT32_MAX ? json_integer_value(x) : INT32_MAX)
+               : -1;
 }
 
 int64_t farm_spilled(const struct farm_job *j)
@@ -131,7 +135,7 @@ static void finish(struct farm *f, struct farm_job *j, enum fate fate, const cha
 
 static void read_reply(struct farm *f, struct farm_job *j, const json_t *reply)
 {
-    const json_t *error = json_object_get(reply, "error");
+    const char *error = wire_error(reply);
     const char *fate = json_string_value(json_object_get(reply, "fate"));
     const char *code = json_string_value(json_object_get(reply, "code"));
     const char *log = json_string_value(json_object_get(reply, "log"));
@@ -139,8 +143,7 @@ static void read_reply(struct farm *f, struct farm_job *j, const json_t *reply)
     enum fate result;
 
     if (error || !fate || fate_parse(&result, fate) != 0) {
-        err_set(&f->failed, ERR_DEVICE, "the compiler cannot be used: %s",
-                error ? json_string_value(json_object_get(error, "text")) : "its answer makes no sense");
+        err_set(&f->failed, ERR_DEVICE, "the compiler cannot be used: %s", error ? error : "its answer makes no sense");
         finish(f, j, FATE_COMPILE, NULL);
         return;
     }

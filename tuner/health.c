@@ -211,7 +211,9 @@ static int member(const json_t *j, const char *name)
 {
     const json_t *x = json_object_get(j, name);
 
-    return json_is_integer(x) ? (int)json_integer_value(x) : -1;
+    return json_is_integer(x) && json_integer_value(x) >= 0 && json_integer_value(x) <= INT_MAX
+               ? (int)json_integer_value(x)
+               : -1;
 }
 
 void health_from_json(struct health_reading *r, const json_t *j)

@@ -1,6 +1,7 @@
 /* JSON forms by tables of members: one row names a member once, for both directions. */
 #include "problem.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -151,11 +152,11 @@ static int member_from_json(const struct member *m, char *base, const json_t *j,
     const json_t *x = json_object_get(j, m->name);
     void *at = base + m->offset;
 
-    if ((m->kind == KIND_INT || m->kind == KIND_INT64) && json_is_integer(x)) {
-        if (m->kind == KIND_INT)
-            *(int *)at = (int)json_integer_value(x);
-        else
-            *(int64_t *)at = json_integer_value(x);
+    if (m->kind == KIND_INT && json_is_integer(x) && json_integer_value(x) >= INT_MIN &&
+        json_integer_value(x) <= INT_MAX) {
+        *(int *)at = (int)json_integer_value(x);
+    } else if (m->kind == KIND_INT64 && json_is_integer(x)) {
+        *(int64_t *)at = json_integer_value(x);
     } else if (m->kind == KIND_DOUBLE && json_is_number(x)) {
         *(double *)at = json_number_value(x);
     } else if (m->kind == KIND_BOOL && json_is_boolean(x)) {
@@ -163,7 +164,7 @@ static int member_from_json(const struct member *m, char *base, const json_t *j,
     } else if (m->kind == KIND_TEXT && json_is_string(x) && json_string_length(x) < m->size) {
         memcpy(at, json_string_value(x), json_string_length(x) + 1);
     } else {
-        return err_set(e, ERR_BUG, "%s: member %s is missing or of the wrong type", what, m->name);
+        return err_set(e, ERR_BUG, "%s: member %s is missing, of the wrong type or too large", what, m->name);
     }
     return 0;
 }

@@ -49,7 +49,7 @@ int store_number(struct store *s, int64_t *out, bool *found, const char *what, s
 int store_begin(struct store *s, const char *what, struct err *e);
 int store_end(struct store *s, int rc, const char *what, struct err *e);
 
-/* Columns. Text is cut to size; a NULL is "". */
+/* Columns. Text is cut to size and made UTF-8 (buf_clean), which SQLite does not see to; a NULL is "". */
 void store_text(sqlite3_stmt *st, int column, char *out, size_t size);
 /* A NULL column is *out = NULL. */
 int store_json(struct store *s, sqlite3_stmt *st, int column, json_t **out, const char *what, struct err *e);

@@ -280,38 +280,13 @@ out:
     return rc;
 }
 
-/* Length of the valid UTF-8 sequence at p, 0 when there is none. */
-static size_t utf8_length(const unsigned char *p, size_t left)
-{
-    size_t n = p[0] < 0x80                   ? 1
-               : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
-               : (p[0] & 0xf0) == 0xe0       ? 3
-               : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
-                                             : 0;
-    if (n == 0 || n > left) return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80) return 0;
-    if (p[0] == 0xe0 && p[1] < 0xa0) return 0;  /* overlong */
-    if (p[0] == 0xed && p[1] >= 0xa0) return 0; /* surrogate */
-    if (p[0] == 0xf0 && p[1] < 0x90) return 0;
-    if (p[0] == 0xf4 && p[1] >= 0x90) return 0;
-    return n;
-}
-
 /* A compiler or a crashing process may print anything: what is stored is UTF-8 of at most STORE_LOG_MAX bytes. The
  * beginning is kept, where the first error stands. */
 static int clean_log(const char *log, struct buf *out, struct err *e)
 {
     size_t n = strlen(log), limit = n > STORE_LOG_MAX ? STORE_LOG_MAX - 64 : n;
-    for (size_t i = 0; i < n && out->n < limit;) {
-        size_t k = utf8_length((const unsigned char *)log + i, n - i);
-        if (k && out->n + k > limit) break;
-        if (k)
-            buf_add(out, log + i, k);
-        else
-            buf_puts(out, "?");
-        i += k ? k : 1;
-    }
+    buf_add(out, log, limit);
+    if (out->n > 0) buf_clean(out->p);
     if (n > limit) buf_printf(out, "\n[cut: %zu bytes in all]", n);
     return buf_check(out, e);
 }

@@ -3,7 +3,9 @@
  * Each list is one query whose columns become members under their own names; a column whose name ends in _json is
  * parsed and loses that ending, and a NULL is left out. */
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "buf.h"
@@ -50,15 +52,29 @@ out:
     return rc;
 }
 
+static json_t *text_value(const char *text)
+{
+    char *clean = text ? strdup(text) : NULL;
+    json_t *j = NULL;
+    if (clean) {
+        buf_clean(clean);
+        j = json_string(clean);
+    }
+    free(clean);
+    return j;
+}
+
 static json_t *column_value(sqlite3_stmt *st, int i)
 {
+    double x;
     switch (sqlite3_column_type(st, i)) {
     case SQLITE_INTEGER:
         return json_integer(sqlite3_column_int64(st, i));
     case SQLITE_FLOAT:
-        return json_real(sqlite3_column_double(st, i));
+        x = sqlite3_column_double(st, i);
+        return isfinite(x) ? json_real(x) : json_null();
     default:
-        return json_string((const char *)sqlite3_column_text(st, i));
+        return text_value((const char *)sqlite3_column_text(st, i));
     }
 }
 

@@ -237,6 +237,7 @@ void store_text(sqlite3_stmt *st, int column, char *out, size_t size)
 {
     const char *text = (const char *)sqlite3_column_text(st, column);
     snprintf(out, size, "%s", text ? text : "");
+    buf_clean(out);
 }
 
 int store_json(struct store *s, sqlite3_stmt *st, int column, json_t **out, const char *what, struct err *e)
@@ -268,6 +269,7 @@ void store_device(const json_t *facts, char out[128])
     if (!name) name = json_string_value(json_object_get(facts, "name"));
     if (!name) name = json_string_value(json_object_get(json_object_get(facts, "target"), "name"));
     snprintf(out, 128, "%s", name ? name : "");
+    buf_clean(out);
 }
 
 /* ---- raw samples ---- */

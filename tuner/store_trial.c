@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buf.h"
 #include "store_private.h"
 
 int store_trial_begin(struct store *s, int64_t run, const char *kind, int64_t a, int64_t b, const json_t *settings,
@@ -101,6 +102,7 @@ static void take_health(struct trial *t, const json_t *health)
     if (!invalid || t->invalid) return;
     t->invalid = true;
     snprintf(t->reason, sizeof t->reason, "%s", invalid);
+    buf_clean(t->reason);
 }
 
 static int read_sessions(struct store *s, int64_t trial, struct trial *out, const char *what, struct err *e)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wire.h"
 #include "worker.h"
 
 /* A driver that cannot even be asked within this time is as good as absent. */
@@ -15,7 +16,6 @@ static int ask(json_t *request, json_t **reply, struct err *e)
 {
     struct worker_loop *l = NULL;
     struct worker *w;
-    const json_t *error;
     int rc;
 
     *reply = NULL;
@@ -38,18 +38,25 @@ static int ask(json_t *request, json_t **reply, struct err *e)
         *reply = NULL;
         goto out;
     }
-    error = json_object_get(*reply, "error");
-    if (error) {
-        json_int_t code = json_integer_value(json_object_get(error, "code"));
-        const char *text = json_string_value(json_object_get(error, "text"));
+    if (wire_error(*reply)) {
+        json_int_t code = json_integer_value(json_object_get(json_object_get(*reply, "error"), "code"));
         rc = err_set(e, code > ERR_OK && code <= ERR_INTERRUPTED ? (enum err_code)code : ERR_DEVICE, "%s",
-                     text ? text : "no reason was given");
+                     wire_error(*reply));
         json_decref(*reply);
         *reply = NULL;
     }
 out:
     worker_loop_close(l);
     return rc;
+}
+
+/* A target in a child's answer. */
+static int read_target(struct target *out, const json_t *j, struct err *e)
+{
+    struct err why = {0};
+
+    if (target_from_json(out, j, &why) == 0) return 0;
+    return err_set(e, ERR_DEVICE, "asking the drivers for devices failed: the answer makes no sense (%s)", why.text);
 }
 
 int target_list(struct target out[TARGET_MAX], struct buf *note, struct err *e)
@@ -61,7 +68,7 @@ int target_list(struct target out[TARGET_MAX], struct buf *note, struct err *e)
     if (ask(json_pack("{s:s}", "op", "targets"), &reply, e) != 0) return -1;
     targets = json_object_get(reply, "targets");
     for (size_t i = 0; i < json_array_size(targets) && n < TARGET_MAX; i++) {
-        if (target_from_json(&out[n], json_array_get(targets, i), e) != 0) {
+        if (read_target(&out[n], json_array_get(targets, i), e) != 0) {
             json_decref(reply);
             return -1;
         }
@@ -87,7 +94,7 @@ static int resolve_arch(const char *arch, struct target *out, struct err *e)
     int rc;
 
     if (ask(json_pack("{s:s,s:s}", "op", "arch", "arch", arch), &reply, e) != 0) return -1;
-    rc = target_from_json(out, json_object_get(reply, "target"), e);
+    rc = read_target(out, json_object_get(reply, "target"), e);
     json_decref(reply);
     return rc;
 }

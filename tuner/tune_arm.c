@@ -113,6 +113,13 @@ struct recorded {
     bool newest;
 };
 
+static bool all_text(const json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (!json_is_string(json_array_get(list, i))) return false;
+    return true;
+}
+
 /* A program whose command a run has recorded, since its name alone does not lead to it. */
 static int take_recorded(void *ctx, const struct store_run *r)
 {
@@ -124,7 +131,7 @@ static int take_recorded(void *ctx, const struct store_run *r)
         const char *name = json_string_value(json_object_get(one, "name"));
         const char *folder = json_string_value(json_object_get(one, "folder"));
         size_t n = json_array_size(words);
-        if (!name || n == 0) continue;
+        if (!name || n == 0 || !all_text(words)) continue;
         if (!x->newest) buf_printf(x->names, "%s%s", x->names->n ? ", " : "", name);
         if (strcmp(name, x->name) != 0) continue;
         snprintf(x->out->name, sizeof x->out->name, "%s", name);

@@ -18,6 +18,7 @@
 #include "contestant.h"
 #include "stats.h"
 #include "tune_private.h"
+#include "wire.h"
 
 #define K_TRIES 12
 #define PLAN_SAMPLES 5
@@ -97,7 +98,7 @@ static void on_progress(void *ctx, const json_t *message)
 static int device_ask(struct tune *t, json_t *request, json_t **reply, char why[256], struct err *e)
 {
     enum worker_outcome outcome = worker_call_take(t->device, request, t->deadline_s, on_progress, t, reply);
-    const char *error = json_string_value(json_object_get(json_object_get(*reply, "error"), "text"));
+    const char *error = wire_error(*reply);
     const char *fate = json_string_value(json_object_get(*reply, "fate"));
     int rc = 0;
 

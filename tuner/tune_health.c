@@ -1,6 +1,7 @@
 /* A trial's health in a few numbers: ranges over the letters' clocks and over the readings before and after each quad, counts of what was
  * spoiled. What no reading knows is
  * absent. Why a quad was discarded follows from its readings. */
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,8 @@ struct series {
 struct health_sum {
     struct series letter_mhz, idle_mhz, temperature_c, power_w;
     int readings, known[REASONS], monitored, strangers, processes_seen;
-    int spoiled[HEALTH_NCHANGES], other, unsteady, moving;
+    int spoiled[HEALTH_NCHANGES], other, unsteady;
+    int64_t moving;
     bool nomem;
 };
 
@@ -62,12 +64,13 @@ static int take(void *ctx, int session, int quad, bool discarded, const json_t *
 {
     struct health_sum *h = ctx;
     const json_t *steady = json_object_get(j, "steady");
+    const json_int_t moves = json_integer_value(json_object_get(j, "clock_moves"));
     struct health_reading before, after;
     double letters[4];
 
     (void)session;
     if (quad < 0) {
-        h->moving += (int)json_integer_value(json_object_get(j, "clock_moves"));
+        if (moves > 0 && moves <= INT_MAX) h->moving += moves; /* read back: in a damaged store it may be anything */
         h->unsteady += json_is_false(json_array_get(steady, 0)) || json_is_false(json_array_get(steady, 1));
         return 0;
     }
@@ -110,7 +113,8 @@ static void put(json_t *to, const char *name, json_t *value)
 
 static json_t *summary(struct health_sum *h)
 {
-    json_t *out = json_pack("{s:i,s:i,s:i}", "readings", h->readings, "unsteady", h->unsteady, "moving", h->moving),
+    json_t *out = json_pack("{s:i,s:i,s:I}", "readings", h->readings, "unsteady", h->unsteady, "moving",
+                            (json_int_t)h->moving),
            *held = json_object(), *spoiled = json_object();
 
     put(out, "clock_mhz", range(&h->letter_mhz));

@@ -1,12 +1,15 @@
 /* One candidate through render, compile and the device worker. Whatever a candidate does to its worker becomes its fate; the next request
  * meets a fresh worker whose `open` has run a canary, so a device that is really gone is found there and blamed on nobody. */
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench.h"
 #include "stats.h"
 #include "tune_private.h"
+#include "wire.h"
 
 /* Samples of a check's repeats on slow devices are cut to this, so that validating does not take longer than searching. */
 #define CHECK_BOX_CPU_S 1.0
@@ -194,7 +197,7 @@ double tune_item_floor(const struct tune *t)
 int tune_device_fresh(struct tune *t, struct err *e)
 {
     json_t *reply;
-    const json_t *error;
+    const char *error;
     enum worker_outcome outcome;
     double started = worker_now();
     int rc = 0;
@@ -204,11 +207,10 @@ int tune_device_fresh(struct tune *t, struct err *e)
     if (worker_spawn(t->loop, t->cache, &t->device, e) != 0) return -1;
     outcome = worker_call_take(t->device, json_pack("{s:s,s:o}", "op", "open", "target", target_to_json(&t->target)),
                                t->deadline_s, NULL, NULL, &reply);
-    error = json_object_get(reply, "error");
+    error = wire_error(reply);
     if (outcome != WORKER_REPLY || error) {
         rc = err_set(e, ERR_DEVICE, "the device %s does not answer: %s; nothing is lost, run again when it does",
-                     t->target.name,
-                     error ? json_string_value(json_object_get(error, "text")) : worker_words(t->device));
+                     t->target.name, error ? error : worker_words(t->device));
     } else if (!t->environment) {
         t->environment = json_incref(json_object_get(reply, "environment"));
     }
@@ -251,7 +253,6 @@ static int call(struct tune *t, json_t *request, enum worker_outcome *outcome, j
 static int device_call(struct tune *t, json_t *request, enum fate *fate, char **text, json_t **reply, struct err *e)
 {
     enum worker_outcome outcome;
-    const json_t *error;
     int rc;
 
     *text = NULL;
@@ -261,9 +262,8 @@ static int device_call(struct tune *t, json_t *request, enum fate *fate, char **
     json_decref(request);
     if (rc != 0) return -1;
     if (outcome == WORKER_REPLY) {
-        error = json_object_get(*reply, "error");
-        if (error) {
-            err_set(e, ERR_DEVICE, "%s", json_string_value(json_object_get(error, "text")));
+        if (wire_error(*reply)) {
+            err_set(e, ERR_DEVICE, "%s", wire_error(*reply));
             json_decref(*reply);
             *reply = NULL;
             return -1;
@@ -296,18 +296,23 @@ static json_t *rule_json(const struct tune *t, const struct tune_item *i, enum t
                      t->space.validate.repeats, "box_s", t->target.is_host_cpu ? CHECK_BOX_CPU_S : CHECK_BOX_GPU_S);
 }
 
-static void read_samples(struct tune_item *i, const json_t *reply, double *out, int *got, int max)
+/* The times of an answer, which must be as many as were asked for; false: it makes no sense. */
+static bool read_samples(struct tune_item *i, const json_t *reply, double *out, int *got, int wanted)
 {
-    const json_t *list = json_object_get(reply, "samples");
+    const json_t *list = json_object_get(reply, "samples"), *k = json_object_get(reply, "k");
     double own[64], *at = out ? out : own;
-    int n = 0;
+    bool good = json_array_size(list) == (size_t)wanted && json_is_integer(k) && json_integer_value(k) > 0 &&
+                json_integer_value(k) <= BENCH_MAX_K;
 
-    if (!out && max > 64) max = 64;
-    for (size_t k = 0; k < json_array_size(list) && n < max; k++)
-        at[n++] = json_number_value(json_array_get(list, k));
-    if (got) *got = n;
-    i->k = (int)json_integer_value(json_object_get(reply, "k"));
-    if (stats_median(at, n, &i->us) != STATS_OK) i->us = NAN;
+    assert(out || wanted <= 64);
+    for (int n = 0; n < wanted && good; n++) {
+        at[n] = json_number_value(json_array_get(list, (size_t)n));
+        good = bench_is_time(at[n]);
+    }
+    if (!good) return false;
+    if (got) *got = wanted;
+    i->k = (int)json_integer_value(k);
+    return stats_median(at, wanted, &i->us) == STATS_OK;
 }
 
 /* Faster than the arithmetic allows: whatever was timed, it was not this problem. */
@@ -350,8 +355,13 @@ int tune_evaluate(struct tune *t, struct tune_item *i, enum tune_check check, in
         log = json_string_value(json_object_get(reply, "text"));
         if (!name || fate_parse(&i->fate, name) != 0) i->fate = FATE_CRASH;
         set_log(i, log && *log ? log : i->job.log);
-        if (nsamples > 0) read_samples(i, reply, samples_out, got, nsamples);
-        if (i->fate != FATE_OK) i->us = NAN;
+        i->us = NAN;
+        if (nsamples > 0 && i->fate == FATE_OK && !read_samples(i, reply, samples_out, got, nsamples)) {
+            i->fate = FATE_CRASH;
+            set_log(i, "the worker's answer makes no sense: its times or their number cannot be; it was sent away");
+            worker_stop(t->device);
+            t->device = NULL;
+        }
         json_decref(i->detail);
         i->detail = json_incref(reply);
         json_object_del(i->detail, "done");
@@ -383,7 +393,7 @@ int tune_sample(struct tune *t, struct tune_item *i, double *us, bool *ok, struc
     if (rc == 0 && reply) {
         name = json_string_value(json_object_get(reply, "fate"));
         *us = json_number_value(json_array_get(json_object_get(reply, "samples"), 0));
-        *ok = name && strcmp(name, "OK") == 0 && *us > 0;
+        *ok = name && strcmp(name, "OK") == 0 && bench_is_time(*us);
     }
     free(text);
     json_decref(reply);

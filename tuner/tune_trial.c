@@ -9,6 +9,7 @@
 #include "health.h"
 #include "stats.h"
 #include "tune_private.h"
+#include "wire.h"
 
 #define FULL_QUADS 20
 #define LEAST_QUADS 4
@@ -76,7 +77,7 @@ static enum health_change judge_health(struct tune_session *s, struct store_quad
     health_from_json(&b, before);
     health_from_json(&a, after);
     change = health_changed(&b, &a, q->quad.letter_mhz);
-    if (b.sm_mhz > 0 && a.sm_mhz > 0) q->quad.sm_mhz = (b.sm_mhz + a.sm_mhz) / 2.0;
+    if (b.sm_mhz > 0 && a.sm_mhz > 0) q->quad.sm_mhz = ((double)b.sm_mhz + a.sm_mhz) / 2;
     if (change != HEALTH_STEADY) q->quad.discarded = true;
     if (b.other_processes > 0 || a.other_processes > 0) s->others++;
     return change;
@@ -102,7 +103,8 @@ enum health_change tune_quad_take(struct tune_session *s, bool baab, double *sam
     *q = (struct store_quad){.samples = samples, .nsamples = 4 * s->m};
     q->quad.baab = baab;
     for (int i = 0; i < 4; i++)
-        if (stats_median(samples + i * s->m, s->m, &q->quad.letter[i]) != STATS_OK) q->quad.discarded = true;
+        if (stats_median(samples + i * s->m, s->m, &q->quad.letter[i]) != STATS_OK || !bench_is_time(q->quad.letter[i]))
+            q->quad.discarded = true;
     if (clocks) health_letter_clocks(clocks, s->m, letters);
     change = judge_health(s, q, before, after);
     q->health = json_pack("{s:O?,s:O?}", "before", before, "after", after);
@@ -142,7 +144,7 @@ static void on_quad(void *ctx, const json_t *message)
                        json_object_get(message, "before"), json_object_get(message, "after"));
     else
         s->nomem = true;
-    if (s->nomem) free(samples);
+    if (!samples || !clocks) free(samples);
     free(clocks);
 }
 
@@ -178,9 +180,7 @@ static int own_session(void *ctx, const struct tune_plan *plan, uint64_t seed, s
         snprintf(why, 256, "the worker %s: %.160s", outcome == WORKER_HUNG ? "hung" : "died", worker_words(t->device));
         return 0;
     }
-    if (json_object_get(*reply, "error"))
-        return err_set(e, ERR_DEVICE, "%s",
-                       json_string_value(json_object_get(json_object_get(*reply, "error"), "text")));
+    if (wire_error(*reply)) return err_set(e, ERR_DEVICE, "%s", wire_error(*reply));
     fate = json_string_value(json_object_get(*reply, "fate"));
     same = json_object_get(*reply, "same");
     if (!fate || strcmp(fate, "OK") != 0) {

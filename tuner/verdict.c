@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "buf.h"
 #include "stats.h"
 #include "verdict_private.h"
 
@@ -24,6 +25,7 @@ static void say(struct verdict *v, enum verdict_clause c, bool ok, const char *f
     va_start(args, fmt);
     vsnprintf(v->why[c], sizeof v->why[c], fmt, args);
     va_end(args);
+    buf_clean(v->why[c]);
     if (!ok) v->failed |= 1u << c;
 }
 

@@ -106,6 +106,14 @@ int wire_next_line(struct wire_decoder *d, json_t **out, struct err *e)
     return 0;
 }
 
+const char *wire_error(const json_t *j)
+{
+    const json_t *error = json_object_get(j, "error");
+    const char *text = json_string_value(json_object_get(error, "text"));
+
+    return !error ? NULL : text ? text : "no reason was given";
+}
+
 void wire_decoder_free(struct wire_decoder *d)
 {
     buf_free(&d->in);

@@ -30,6 +30,8 @@ int wire_next(struct wire_decoder *d, json_t **out, struct err *e);
 /* The next line as {"line": text}, with "done" true unless its first word is `progress`. What is no
  * printable ASCII becomes '?': it goes into JSON and onto terminals. A line that is too long is garbage. */
 int wire_next_line(struct wire_decoder *d, json_t **out, struct err *e);
+/* What the answer j says went wrong, NULL when nothing did. Borrowed. */
+const char *wire_error(const json_t *j);
 void wire_decoder_free(struct wire_decoder *d);
 
 /* Blocking, for the worker. wire_receive: *out = NULL at the end of the stream. */

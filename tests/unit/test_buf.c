@@ -164,6 +164,28 @@ static void disk_full(void **state)
     assert_int_equal(entries(), 0);
 }
 
+/* Texts that were cut, and bytes from who knows where, become UTF-8 of the same length. */
+static void cleaned(void **state)
+{
+    static const struct {
+        const char *text, *clean;
+    } cases[] = {{"", ""},
+                 {"plain", "plain"},
+                 {"\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", "\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80"},
+                 {"cut \xe2\x82", "cut ??"},
+                 {"\xff\xc0\xafx", "???x"},
+                 {"\xed\xa0\x80", "???"}, /* a surrogate */
+                 {"\xf4\x90\x80\x80", "????"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[32];
+        snprintf(text, sizeof text, "%s", cases[i].text);
+        buf_clean(text);
+        assert_string_equal(text, cases[i].clean);
+    }
+}
+
 static int make(void **state)
 {
     (void)state;
@@ -179,8 +201,9 @@ static int clean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(growth), cmocka_unit_test(failure_is_kept), cmocka_unit_test(files),
-        cmocka_unit_test(limit),  cmocka_unit_test(refusals),        cmocka_unit_test(disk_full),
+        cmocka_unit_test(growth),  cmocka_unit_test(failure_is_kept), cmocka_unit_test(files),
+        cmocka_unit_test(limit),   cmocka_unit_test(refusals),        cmocka_unit_test(disk_full),
+        cmocka_unit_test(cleaned),
     };
 
     return cmocka_run_group_tests(tests, make, clean);
