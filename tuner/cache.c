@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "paths.h"
+
 #define FILE_MAX ((size_t)64 << 20)
 
 static int path_of(char path[PATH_MAX], const char *dir, const char *key, const char *ending, struct err *e)
@@ -16,6 +18,23 @@ static int path_of(char path[PATH_MAX], const char *dir, const char *key, const 
     int n = snprintf(path, PATH_MAX, "%s/%.2s/%s.%s", dir, key, key, ending);
 
     return n < 0 || n >= PATH_MAX ? err_set(e, ERR_STORE, "path too long: %s", dir) : 0;
+}
+
+/* What cannot be written is an error of the place that the user chose, like one of the store. */
+static int unwritable(const char *path, const char *why, struct err *e)
+{
+    char space[4200];
+
+    paths_free_space(space, sizeof space, path);
+    return err_set(e, ERR_STORE, "%.1200s%.600s\nfree some space, or keep store and cache elsewhere with --store FILE",
+                   why, space);
+}
+
+static int put(const char *path, const void *bytes, size_t n, struct err *e)
+{
+    struct err why = {0};
+
+    return buf_write_file(path, bytes, n, &why) == 0 ? 0 : unwritable(path, why.text, e);
 }
 
 /* The key's folder, with all that is missing above it. */
@@ -27,8 +46,11 @@ static int make_folder(const char *dir, const char *key, struct err *e)
         return err_set(e, ERR_STORE, "path too long: %s", dir);
     for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        if (mkdir(path, 0777) != 0 && errno != EEXIST)
-            return err_set(e, ERR_STORE, "cannot create folder %s: %s", path, strerror(errno));
+        if (mkdir(path, 0777) != 0 && errno != EEXIST) {
+            char why[PATH_MAX + 64];
+            snprintf(why, sizeof why, "cannot create folder %s: %s", path, strerror(errno));
+            return unwritable(path, why, e);
+        }
         *slash = '/';
     }
     return 0;
@@ -57,7 +79,7 @@ int cache_put_source(const char *dir, const char *key, const char *source, struc
     if (make_folder(dir, key, e) != 0 || path_of(path, dir, key, "src", e) != 0) return -1;
     same = buf_read_file(&kept, path, FILE_MAX, ERR_STORE, NULL) == 0 && strcmp(buf_text(&kept), source) == 0;
     buf_free(&kept);
-    return same ? 0 : buf_write_file(path, source, strlen(source), e);
+    return same ? 0 : put(path, source, strlen(source), e);
 }
 
 int cache_source(const char *dir, const char *key, struct buf *out, struct err *e)
@@ -76,10 +98,10 @@ int cache_put(const char *dir, const char *key, struct device_binary *b, struct 
 
     digest_bytes(image, b->image.p, b->image.n);
     TRY(path_of(path, dir, key, "bin", e));
-    TRY(buf_write_file(path, b->image.p, b->image.n, e));
+    TRY(put(path, b->image.p, b->image.n, e));
     if (b->ptx.n > 0) {
         TRY(path_of(path, dir, key, "ptx", e));
-        TRY(buf_write_file(path, b->ptx.p, b->ptx.n, e));
+        TRY(put(path, b->ptx.p, b->ptx.n, e));
     }
     meta = json_pack("{s:s,s:s,s:o,s:o}", "image", image, "code", b->code_digest, "log",
                      device_text_to_json(buf_text(&b->log), b->log.n), "resources", device_resources_to_json(&b->res));
@@ -89,7 +111,7 @@ int cache_put(const char *dir, const char *key, struct device_binary *b, struct 
         goto out;
     }
     TRY(path_of(path, dir, key, "json", e));
-    rc = buf_write_file(path, text, strlen(text), e);
+    rc = put(path, text, strlen(text), e);
 out:
     free(text);
     json_decref(meta);

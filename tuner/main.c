@@ -1,6 +1,7 @@
 /* fatune: the table of commands. A worker is this program again, with one word that users never type;
  * so is what becomes a program that fatune does not own. */
 #include <gsl/gsl_errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -36,8 +37,9 @@ int main(int argc, char **argv)
     size_t n = 0;
 
     gsl_set_error_handler_off(); /* its default handler aborts; stats.c checks what it is given and what it gets */
-    if (argc == 2 && strcmp(argv[1], "--worker") == 0) return serve_main();
     if (argc > 2 && strcmp(argv[1], "--program") == 0) return worker_exec(argv + 2);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow (ulimit -f) is an error that says so, as a full disk is */
+    if (argc == 2 && strcmp(argv[1], "--worker") == 0) return serve_main();
     if (argc < 2) {
         help(stderr);
         return 2;

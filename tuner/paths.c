@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static void add(struct paths *p, const char *folder, size_t n, const char *below)
@@ -70,4 +71,27 @@ int paths_cache(char *out, size_t size, const char *store, struct err *e)
     int n = snprintf(out, size, "%.*scache", slash ? (int)(slash + 1 - store) : 0, store);
 
     return n < 0 || (size_t)n >= size ? err_set(e, ERR_STORE, "path too long: %s", store) : 0;
+}
+
+void paths_free_space(char *out, size_t size, const char *file)
+{
+    char folder[4096];
+    struct statvfs v;
+    snprintf(folder, sizeof folder, "%s", file);
+    char *slash = strrchr(folder, '/');
+    if (!slash)
+        snprintf(folder, sizeof folder, ".");
+    else if (slash == folder)
+        folder[1] = '\0';
+    else
+        *slash = '\0';
+    out[0] = '\0';
+    if (statvfs(folder, &v) != 0) return;
+    double bytes = (double)v.f_bavail * (double)v.f_frsize;
+    if (bytes < 10e6)
+        snprintf(out, size, " (%.0f kB free in %s%s)", bytes / 1e3, folder,
+                 v.f_flag & ST_RDONLY ? ", mounted read-only" : "");
+    else
+        snprintf(out, size, " (%.1f GB free in %s%s)", bytes / 1e9, folder,
+                 v.f_flag & ST_RDONLY ? ", mounted read-only" : "");
 }

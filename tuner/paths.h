@@ -22,5 +22,7 @@ void paths_contestants(struct paths *out, const char *space_path, const char *ex
 const char *paths_store(const char *option);
 /* The binary cache beside the store. */
 int paths_cache(char *out, size_t size, const char *store, struct err *e);
+/* " (12 kB free in FOLDER)" for the file system of this file's folder, for messages; "" when it cannot be asked. */
+void paths_free_space(char *out, size_t size, const char *file);
 
 #endif

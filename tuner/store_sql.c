@@ -8,38 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 #include <time.h>
 
 #include "buf.h"
 #include "digest.h"
+#include "paths.h"
 #include "store_private.h"
 
 /* ---- messages ---- */
-
-/* " (12 MiB free)" for the file system that holds the store, "" when it cannot be asked. */
-static void free_space(const struct store *s, char *out, size_t size)
-{
-    char folder[4096];
-    struct statvfs v;
-    snprintf(folder, sizeof folder, "%s", s->path);
-    char *slash = strrchr(folder, '/');
-    if (!slash)
-        snprintf(folder, sizeof folder, ".");
-    else if (slash == folder)
-        folder[1] = '\0';
-    else
-        *slash = '\0';
-    out[0] = '\0';
-    if (statvfs(folder, &v) != 0) return;
-    double bytes = (double)v.f_bavail * (double)v.f_frsize;
-    if (bytes < 10e6)
-        snprintf(out, size, " (%.0f kB free in %s%s)", bytes / 1e3, folder,
-                 v.f_flag & ST_RDONLY ? ", mounted read-only" : "");
-    else
-        snprintf(out, size, " (%.1f GB free in %s%s)", bytes / 1e9, folder,
-                 v.f_flag & ST_RDONLY ? ", mounted read-only" : "");
-}
 
 /* What to do about a primary result code. */
 static const char *remedy(int primary)
@@ -75,7 +51,7 @@ int store_fail(struct store *s, int sqlite_rc, const char *what, struct err *e)
     char space[4200] = "", cause[160] = "";
     if (primary == SQLITE_NOMEM) return err_nomem(e);
     if (primary == SQLITE_FULL || primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN || primary == SQLITE_READONLY)
-        free_space(s, space, sizeof space);
+        paths_free_space(space, sizeof space, s->path);
     if (os != 0 && (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN))
         snprintf(cause, sizeof cause, ": %s", strerror(os));
     const char *text =

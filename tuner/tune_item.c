@@ -233,6 +233,9 @@ static void on_progress(void *ctx, const json_t *message)
     tune_tick(l->t);
 }
 
+/* A kernel that prints more than this is named for it; what the one before it left in the pipe is never as much. */
+#define FLOOD_BYTES 65536
+
 /* One call to a live worker. A worker that was gone before it began with this request fell to something else (what ran before, the
  * machine): a fresh one is asked once more, so that nobody is blamed for another's end. */
 static int call(struct tune *t, json_t *request, enum worker_outcome *outcome, json_t **reply, struct err *e)
@@ -241,7 +244,11 @@ static int call(struct tune *t, json_t *request, enum worker_outcome *outcome, j
 
     for (int tries = 0; tries < 2; tries++) {
         if ((!t->device || !worker_alive(t->device)) && tune_device_fresh(t, e) != 0) return -1;
+        size_t printed = worker_printed(t->device);
         *outcome = worker_call_take(t->device, json_incref(request), t->deadline_s, on_progress, &l, reply);
+        printed = worker_printed(t->device) - printed;
+        if (*reply && printed > FLOOD_BYTES)
+            json_object_set_new(*reply, "printed_bytes", json_integer((json_int_t)printed));
         if (*outcome != WORKER_DIED || l.begun) break;
         worker_stop(t->device);
         t->device = NULL;

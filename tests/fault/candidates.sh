@@ -80,6 +80,8 @@ X
 20) fate 19 WRONG 'got nan.*1 not finite' ;;
 36)
     fate 18 OK ''
+    store floods "$db" >"$work/floods"
+    [ "$(cat "$work/floods")" = "18" ] || fail "named for printing more than 64 KiB: $(tr '\n' ' ' <"$work/floods")"
     [ "$(wc -c <"$runs/faulty/err")" -le 66000 ] || fail "the flood came through to stderr: $(wc -c <"$runs/faulty/err") bytes"
     ;;
 '')

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Questions that the fault tests ask a store: store.py fates|points|champion|proofs|check|order STORE, count STORE TABLE, or log STORE FAULT."""
+"""Questions that the fault tests ask a store: store.py fates|points|champion|proofs|check|order|floods STORE, count STORE TABLE, or
+log STORE FAULT."""
 import json
 import sqlite3
 import sys
@@ -42,6 +43,12 @@ def log(db, fault):
     """What is told of the failure of the points with this fault."""
     rows = db.execute('SELECT c.params, e.log FROM evaluation e JOIN candidate c ON c.id = e.candidate ORDER BY e.id')
     return '\n'.join(r['log'] or '' for r in rows if json.loads(r['params'])['params']['FAULT'] == fault)
+
+
+def floods(db):
+    """FAULT of the evaluations that printed more than is kept."""
+    rows = db.execute("SELECT c.params, json_extract(e.detail, '$.printed_bytes') AS n FROM evaluation e JOIN candidate c ON c.id = e.candidate")
+    return [json.loads(r['params'])['params']['FAULT'] for r in rows if r['n']]
 
 
 def order(db):
@@ -99,6 +106,8 @@ def main():
         print(db.execute(f'SELECT count(*) FROM {sys.argv[3]}').fetchone()[0])
     elif question == 'log':
         print(log(db, int(sys.argv[3])))
+    elif question == 'floods':
+        print(*floods(db))
     elif question == 'order':
         said = order(db)
         print(said or 'a proposal is missing')
