@@ -106,7 +106,7 @@ faults() {
     step gpu_faults 120 bash tests/gpu/faults.sh
     step gpu_rows 10 python3 -B tools/faults.py gpu
     for row in $(python3 -B tools/faults.py gpu); do
-        step "gpu_row_$row" 90 python3 -B tools/faults.py run "$row" gpu
+        step "gpu_row_$row" 180 python3 -B tools/faults.py run "$row" gpu
     done
     step gpu_hostile 150 bash tests/gpu/hostile.sh
     for script in tests/gpu/*.sh; do
