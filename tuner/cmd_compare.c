@@ -44,6 +44,8 @@ static int exec(const struct command *self, int argc, char **argv)
         {"track", OPTION_TEXT, &track, "DIGEST", "which track, where names occur in several"},
         {"templates", OPTION_TEXT, &o.templates, "DIR", "look for templates here too"},
         {"contestants", OPTION_TEXT, &o.contestants, "DIR", "look for contestants here too"},
+        {"allow-contestants", OPTION_FLAG, &o.allow_contestants, NULL,
+         "run programs that the space brings; those that fatune ships, or you name, always may"},
         {"store", OPTION_TEXT, &o.store, "FILE", "the store (default: FATUNE_STORE, else results/fatune.db)"},
         {"samples", OPTION_FLAG, &o.samples, NULL, "with --json: every quad, its letters, samples and clocks"},
         {"json", OPTION_FLAG, &json, NULL, "print the result as JSON (docs/JSON.md)"},
@@ -83,7 +85,8 @@ const struct command cmd_compare = {
     "A and B are versions (v1, v2, ...), the word champion, digests of candidates (6 digits or more) or templates of "
     "the\n"
     "space, which stand for their default; behind each, `:K=V,...` changes parameters: fatune compare v1 v1:STAGES=2.\n"
-    "One of them may be a contestant (docs/CONTESTANTS.md). Both are validated, then measured in fresh processes in "
+    "One of them may be a contestant (docs/CONTESTANTS.md), by name or path. Both are validated, then measured in "
+    "fresh processes in "
     "ABBA\n"
     "order; A against itself is compiled again, and should come out the same. What the promotion rule would say is "
     "printed\n"

@@ -30,6 +30,8 @@ static int exec(const struct command *self, int argc, char **argv)
         {"fresh", OPTION_FLAG, &o.fresh, NULL, "begin anew instead of resuming or reusing evaluations"},
         {"templates", OPTION_TEXT, &o.templates, "DIR", "look for templates here too"},
         {"contestants", OPTION_TEXT, &o.contestants, "DIR", "look for contestants here too"},
+        {"allow-contestants", OPTION_FLAG, &o.allow_contestants, NULL,
+         "run programs that the space brings; those that fatune ships, or you name, always may"},
         {"no-contestants", OPTION_FLAG, &o.no_contestants, NULL, "leave out the contestants of the space"},
         {"store", OPTION_TEXT, &o.store, "FILE", "the store (default: FATUNE_STORE, else results/fatune.db)"},
         {"json", OPTION_FLAG, &json, NULL, "print the result as JSON (docs/JSON.md)"},

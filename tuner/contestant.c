@@ -300,13 +300,18 @@ int contestant_open(struct contestant **out, struct worker_loop *l, const struct
     }
     for (char *const *word = p->args; p->folder && *word; word++)
         buf_printf(&c->command, "%s%s", c->command.n ? "\n" : "", *word);
-    if (buf_check(&c->command, e) != 0 || worker_spawn_program(l, &program, &c->w, e) != 0) {
+    if (buf_check(&c->command, e) != 0 || (!p->refused && worker_spawn_program(l, &program, &c->w, e) != 0)) {
         buf_free(&c->command);
         free(c);
         return -1;
     }
     *out = c;
     if (hooks) c->hooks = *hooks;
+    if (p->refused) {
+        leave(c, "it is a program that the space brings, %.300s: if you trust it, give --allow-contestants",
+              p->args[0]);
+        return 0;
+    }
     snprintf(c->request, sizeof c->request, "fatune 1");
     send(c, "fatune 1", on_hello);
     return 0;

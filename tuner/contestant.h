@@ -22,12 +22,15 @@ struct contestant_program {
     char **args;  /* NULL-terminated, owned */
     char *folder; /* working directory, NULL: ours; owned */
     bool local;   /* its name alone does not lead to it: the space has its command, or it lies beside the space */
+    bool refused; /* local, and nobody allowed a space's programs: it is out from the start, and never run */
 };
 void contestant_program_free(struct contestant_program *p);
 /* The command, which runs in the space's folder, or an executable file of that name in dirs (paths_contestants with the same
  * space_path, NULL: no space). Not found: ERR_INPUT at its place in the space, ERR_USAGE where it has none (c->at.file NULL). */
 int contestant_find(struct contestant_program *out, const struct space_contestant *c, const char *space_path,
                     const struct paths *dirs, struct err *e);
+/* The program at a path that the user gave, called by its last part. ERR_USAGE: no executable file. */
+int contestant_at(struct contestant_program *out, const char *path, struct err *e);
 /* All executable files there, by name; the first of equal names. Names with a dot are helpers of others. *out: n programs, an owned array. */
 int contestant_list(struct contestant_program **out, int *n, const struct paths *dirs, struct err *e);
 

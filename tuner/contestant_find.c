@@ -105,6 +105,14 @@ out:
     return rc;
 }
 
+int contestant_at(struct contestant_program *out, const char *path, struct err *e)
+{
+    *out = (struct contestant_program){0};
+    snprintf(out->name, sizeof out->name, "%s", strrchr(path, '/') + 1);
+    if (!executable(path)) return err_set(e, ERR_USAGE, "%s is no executable file; build it, or `chmod +x` it", path);
+    return take_path(out, path, e);
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(((const struct contestant_program *)a)->name, ((const struct contestant_program *)b)->name);

@@ -49,6 +49,7 @@ struct tune_options {
     bool no_promote, fresh;
     const char *contestants; /* extra folder of contestants, or NULL */
     bool no_contestants;     /* the space's are not met */
+    bool allow_contestants;  /* programs that a space brings may run */
     void (*progress)(void *ctx, const struct tune_progress *p);
     void *ctx;
 };

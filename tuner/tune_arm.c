@@ -136,6 +136,7 @@ static int take_recorded(void *ctx, const struct store_run *r)
         if (strcmp(name, x->name) != 0) continue;
         snprintf(x->out->name, sizeof x->out->name, "%s", name);
         x->out->folder = folder ? strdup(folder) : NULL;
+        x->out->local = true;
         x->out->args = calloc(n + 1, sizeof *x->out->args);
         for (size_t k = 0; k < n && x->out->args; k++)
             x->out->args[k] = strdup(json_string_value(json_array_get(words, k)));
@@ -197,6 +198,16 @@ static int find_contestant(struct tune_pair *p, struct store *s, const char *ext
 out:
     buf_free(&names);
     return rc;
+}
+
+/* Only what lies there is meant, no record of its name; the records know it by its last part. */
+static int named_by_path(struct tune_pair *p, bool stored, struct err *e)
+{
+    char *base = p->arm[p->contestant].base, *name = strrchr(base, '/') + 1;
+
+    if (!stored && contestant_at(&p->program, base, e) != 0) return -1;
+    memmove(base, name, strlen(name) + 1);
+    return 0;
 }
 
 /* ---- the pair ---- */
@@ -291,6 +302,8 @@ int tune_pair_find(struct tune_pair *p, struct store *s, const char *track, cons
         rc = err_set(e, ERR_USAGE,
                      "%s: no version, candidate or template is called %s, and a contestant's parameters are its own",
                      p->arm[p->contestant].given, p->arm[p->contestant].base);
+    else if (other == 1 && strchr(p->arm[p->contestant].base, '/'))
+        rc = named_by_path(p, stored, e);
     else if (other == 1 && !stored)
         rc = find_contestant(p, s, extra, e);
 out:

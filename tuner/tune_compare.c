@@ -323,6 +323,7 @@ int tune_compare(const struct tune_options *o, const char *track, const char *a,
     if (!t) return err_nomem(e);
     TRY(store_open(&s, paths_store(o->store), STORE_READ, e));
     TRY(tune_pair_find(&p, s, track, a, b, stored, o->contestants, e));
+    p.program.refused = p.program.local && !o->allow_contestants;
     if (stored) {
         rc = from_records(s, &p, o->samples, out, e);
         goto out;

@@ -529,6 +529,7 @@ int tune_contestants_find(struct tune *t, struct err *e)
     paths_contestants(&dirs, t->space.path, t->o->contestants);
     for (int i = 0; i < n; i++) {
         if (contestant_find(&t->programs[i], &t->space.contestants[i], t->space.path, &dirs, e) != 0) return -1;
+        t->programs[i].refused = t->programs[i].local && !t->o->allow_contestants;
         t->ncontestants = i + 1;
     }
     return 0;

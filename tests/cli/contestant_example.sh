@@ -17,12 +17,12 @@ $command -Wall -Wextra -Wno-unused-result 2>err || fail "it does not compile: $(
 for variant in 's/x/x/' 's/mask: none/mask: causal/; s/heads: 2/heads: 4\n  kv_heads: 2\n  seq_kv: 80/'; do
     sed "$variant" "$SOURCE_DIR/tests/data/spaces/small.yaml" >s.yaml
     echo 'contestants: [{name: mine, command: [./bench]}]' >>s.yaml
-    run 0 run s.yaml --device fake --evaluations 2 --minutes 0.2 --json
+    run 0 run s.yaml --device fake --allow-contestants --evaluations 2 --minutes 0.2 --json
     json "d['contestants'][0]['left_out'] is None and d['contestants'][0]['wrong'] is None and d['contestants'][0]['choice'] == 'one thread'"
     json "d['contestants'][0]['version'] == 'plain C on the host, 1.0' and d['contestants'][0]['verdict']['median_a_us'] > 10"
 done
 sed 's/dtype: f16/dtype: bf16/' "$SOURCE_DIR/tests/data/spaces/small.yaml" >s.yaml
 echo 'contestants: [{name: mine, command: [./bench]}]' >>s.yaml
-run 0 run s.yaml --device fake --evaluations 2 --minutes 0.2 --json
+run 0 run s.yaml --device fake --allow-contestants --evaluations 2 --minutes 0.2 --json
 json "d['contestants'][0]['left_out'] == 'unfit: f16 in a warm cache is all it does'"
 exit $bad

@@ -18,7 +18,7 @@ space() {
     done
     run 0 space "$name.yaml" --device fake --json
     cp out "$name.space.json"
-    run 0 run "$name.yaml" --device fake --evaluations 4 --minutes 0.1 --json
+    run 0 run "$name.yaml" --device fake --allow-contestants --evaluations 4 --minutes 0.1 --json
     cp out "$name.run.json"
 }
 # table CODE NAME...

@@ -20,7 +20,7 @@ space sub/s.yaml <<X
   - {name: absent, command: [./mine, --fault, "missing torch: pip install torch", --at, fatune]}
   - {name: picky, command: [./mine, --fault, "unfit only head_dim 64", --at, problem]}
 X
-run 0 run sub/s.yaml --device fake --evaluations 3 --json
+run 0 run sub/s.yaml --device fake --allow-contestants --evaluations 3 --json
 json "[c['name'] for c in d['contestants']] == ['slow', 'quick', 'liar', 'absent', 'picky']"
 json "[c.get('relation') for c in d['contestants']] == ['faster', 'slower', 'slower', None, None]"
 json "[c['left_out'] for c in d['contestants']][:3] == [None] * 3"
@@ -68,7 +68,7 @@ X
 python3 -B look.py store/fatune.db 'slow quick liar' || fail "the store does not have the contestants' trials"
 
 # ---- for people; and a run that is done meets them again
-run 0 run sub/s.yaml --device fake --evaluations 3
+run 0 run sub/s.yaml --device fake --allow-contestants --evaluations 3
 says err 'its best challenger meets the standing champion'
 says out '^contestants against champion v1 '
 says out '^  slow  *700\.[0-9]* *34[0-9]\.[0-9]*  0\.4[0-9]* *\[0\.4[0-9]*, 0\.[0-9]*\]  faster$'
@@ -78,20 +78,20 @@ says out '^ *wrong: plain: 1 of 4096 elements'
 says out '^  absent  *left out: missing: torch: pip install torch$'
 says out '^ *fake contestant 1.0; TILE=64$'
 python3 -B look.py store/fatune.db 'slow quick liar slow quick liar' || fail "a run that was done does not measure its contestants again"
-run 0 run sub/s.yaml --device fake --evaluations 3 --no-contestants --json
+run 0 run sub/s.yaml --device fake --allow-contestants --evaluations 3 --no-contestants --json
 json "d['contestants'] == []"
 if grep -q contestant err; then fail "--no-contestants meets them: $(grep contestant err | head -n 1)"; fi
 
 # ---- compare: either side; now and from the records; the relation is of B to A
-run 10 compare slow champion --device fake --exit-status --json
+run 10 compare slow champion --device fake --allow-contestants --exit-status --json
 json "d['a'] == 'slow' and d['b'] == 'v1' and d['relation'] == 'faster' and d['contestant']['name'] == 'slow' and 'params_a' not in d and 'params_b' in d"
-run 11 compare v1 slow --device fake --exit-status
+run 11 compare v1 slow --device fake --allow-contestants --exit-status
 says out '^slow is slower than v1: it takes [0-9.]*% more time \['
 says out 'fake contestant 1.0; TILE=64'
 run 10 compare v1 quick --stored --exit-status --json
 json "d['relation'] == 'faster' and d['how'] == 'stored' and abs(d['verdict']['median_b_us'] / 100 - 1) < 0.01"
 run 11 compare quick v1 --stored --exit-status
-run 4 compare v1 absent --device fake
+run 4 compare v1 absent --device fake --allow-contestants
 says err 'contestant absent cannot be measured: missing: torch: pip install torch'
 run 2 compare v1 absent --stored
 says err 'no stored trial of v1 against absent'
@@ -99,7 +99,7 @@ run 2 compare v1 nobody --device fake
 says err 'no version and no contestant is called nobody'
 says err '^versions here: v1$'
 says err '^contestants: slow, quick, liar, absent, picky'
-run 2 compare slow quick --device fake
+run 2 compare slow quick --device fake --allow-contestants
 says err 'neither slow nor quick is a version'
 
 # ---- same; and another contestant is no other run
@@ -109,7 +109,7 @@ print(json.loads(rows[0][0])["contestants"][0]["verdict"]["median_b_us"])')
 space sub/same.yaml <<X
   - {name: twin, command: [./mine, --us, $us]}
 X
-run 0 run sub/same.yaml --device fake --evaluations 3 --json
+run 0 run sub/same.yaml --device fake --allow-contestants --evaluations 3 --json
 json "'confirms_run' in d and d['compiled'] == 0 and d['contestants'][0]['relation'] == 'same'"
 
 # ---- by name: beside the space, in --contestants, and not otherwise
@@ -120,20 +120,43 @@ space sub/named.yaml <<X
   - near
   - far
 X
-run 3 run sub/named.yaml --device fake --evaluations 3
+run 3 run sub/named.yaml --device fake --allow-contestants --evaluations 3
 says err 'sub/named.yaml:21:5: no contestant is called `far`: an executable file of that name in one of: sub/contestants, '
 run 3 space sub/named.yaml --device fake
 says err 'sub/named.yaml:21:5: no contestant is called `far`'
 run 0 space sub/named.yaml --device fake --contestants others
 says out '^contestants: near, far$'
-run 0 run sub/named.yaml --device fake --evaluations 3 --contestants others --json
+run 0 run sub/named.yaml --device fake --allow-contestants --evaluations 3 --contestants others --json
 json "[c['left_out'] for c in d['contestants']] == [None, None]"
-run 11 compare near v1 --device fake --exit-status # recorded, since it lies beside the space
-run 2 compare far v1 --device fake
+run 11 compare near v1 --device fake --allow-contestants --exit-status # recorded, since it lies beside the space
+run 2 compare far v1 --device fake --allow-contestants
 says err 'contestants: .*near'
 run 11 compare far v1 --device fake --exit-status --contestants others
+
+# ---- what a space brings runs only where that is allowed, in a run and in a comparison; what the user names always may
+printf '#!/bin/sh\ntouch "%s/ran"\n' "$work" >sub/contestants/mark
+chmod +x sub/contestants/mark
+space sub/stranger.yaml <<X
+  - mark
+  - {name: marks, command: [./contestants/mark]}
+  - {name: shell, command: [sh, -c, "touch $work/ran"]}
+  - far
+X
+run 0 run sub/stranger.yaml --device fake --evaluations 3 --contestants others --json
+json "[c['left_out'] is None or '--allow-contestants' in c['left_out'] for c in d['contestants']] == [True] * 4 and d['contestants'][3]['left_out'] is None"
+says err 'contestant mark is left out: it is a program that the space brings, .*/sub/contestants/mark: if you trust it, give --allow-contestants'
+run 4 compare v1 shell --device fake
+says err 'contestant shell cannot be measured: it is a program that the space brings, sh: if you trust it, give --allow-contestants'
+[ ! -e ran ] || fail "a program that a space brings ran, and nobody had allowed it"
+run 0 run sub/stranger.yaml --device fake --evaluations 3 --contestants others --allow-contestants
+[ -e ran ] || fail "--allow-contestants allows nothing"
+run 11 compare others/far v1 --device fake --exit-status --json
+json "d['a'] == 'others/far' and d['contestant']['name'] == 'far'"
+run 11 compare ./others/far v1 --stored --exit-status
+run 2 compare v1 others/nobody --device fake
+says err 'others/nobody is no executable file'
 chmod -x sub/mine
-run 3 run sub/s.yaml --device fake --evaluations 3
+run 3 run sub/s.yaml --device fake --allow-contestants --evaluations 3
 says err 'sub/s.yaml:20:28: contestant `slow`: .*/sub/./mine is no executable file'
 chmod +x sub/mine
 
@@ -141,14 +164,14 @@ chmod +x sub/mine
 space sub/late.yaml <<X
   - {name: absent, command: [./mine, --fault, missing, --at, fatune]}
 X
-FATUNE_FAKE_DEVICE=$FATUNE_FAKE_DEVICE,cpu=1 run 0 run sub/late.yaml --device fake --evaluations 2 --store late.db
+FATUNE_FAKE_DEVICE=$FATUNE_FAKE_DEVICE,cpu=1 run 0 run sub/late.yaml --device fake --allow-contestants --evaluations 2 --store late.db
 [ "$(grep -n 'absent is left out' err | cut -d: -f1)" -gt "$(grep -n 'the champion meets 1 contestant$' err | cut -d: -f1)" ] || fail "contestants start early beside a CPU: $(cat err)"
 
 # ---- cold, grouped-query, causal, bf16: right on all of them, and k a multiple of the sets
 sed 's/^measure:.*//; s/dtype: f16/dtype: bf16/; s/mask: none/mask: causal/; s/heads: 2/heads: 2\n  kv_heads: 1\n  seq_kv: 80/' \
     "$SOURCE_DIR/tests/data/spaces/small.yaml" >cold.yaml
 printf 'measure: {cache: cold}\ncontestants: [{name: mine, command: [sub/mine, --us, 2, --log, cold.log]}]\n' >>cold.yaml
-run 0 run cold.yaml --device fake --evaluations 2 --json
+run 0 run cold.yaml --device fake --allow-contestants --evaluations 2 --json
 json "d['contestants'][0]['left_out'] is None and d['contestants'][0]['wrong'] is None"
 python3 -B - cold.log <<'X' || fail "cold: $(head -n 9 cold.log)"
 import re, sys

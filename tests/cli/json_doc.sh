@@ -55,8 +55,8 @@ json "[x['outcome'] for x in d] == ['crowned', 'kept', 'broken']"
 fake=$SOURCE_DIR/tests/data/contestants/fake
 { cat "$smoke"; echo "contestants: [{name: good, command: [$fake]}, {name: bad, command: [$fake, --fault, wrong]},"
   echo "  {name: gone, command: [$fake, --fault, missing, --at, fatune]}]"; } >met.yaml
-keep run 0 run met.yaml --device fake --store met.db --evaluations 2 --json
-keep comparison 0 compare good champion --device fake --store met.db --json
+keep run 0 run met.yaml --device fake --allow-contestants --store met.db --evaluations 2 --json
+keep comparison 0 compare good champion --device fake --allow-contestants --store met.db --json
 keep comparison 0 compare v1 good --stored --store met.db --json
 for id in $(python3 -B -c 'import sqlite3; print(*(r[0] for r in sqlite3.connect("met.db").execute("SELECT digest FROM candidate")))'); do
     keep candidate 0 show "$id" --store met.db

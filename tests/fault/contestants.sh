@@ -11,7 +11,7 @@ space() { { cat "$SOURCE_DIR/tests/data/spaces/small.yaml"; printf 'contestants:
 # run CODE SPACE STORE OPTIONS...
 run() {
     local want=$1 rc=0
-    "$FATUNE_FAKE" run "$2" --device fake --evaluations 2 --store "$3" --json "${@:4}" >"$work/out" 2>"$work/err" </dev/null || rc=$?
+    "$FATUNE_FAKE" run "$2" --device fake --allow-contestants --evaluations 2 --store "$3" --json "${@:4}" >"$work/out" 2>"$work/err" </dev/null || rc=$?
     [ $rc -eq "$want" ] || fail "$2: exit $rc, expected $want: $(tail -n 2 "$work/err")"
 }
 # What the run says of a contestant, and whether that matches a pattern.
@@ -79,7 +79,7 @@ X
 # start STORE: in the background, its pid in $pid; returns when the second contestant is in a session.
 start() {
     : >"$work/second.log"
-    "$FATUNE_FAKE" run "$work/two.yaml" --device fake --evaluations 2 --store "$1" --as swift >"$work/out" 2>"$work/err" </dev/null &
+    "$FATUNE_FAKE" run "$work/two.yaml" --device fake --allow-contestants --evaluations 2 --store "$1" --as swift >"$work/out" 2>"$work/err" </dev/null &
     pid=$!
     for ((i = 0; i < 600; i++)); do
         [ "$(grep -c '^input q' "$work/second.log")" -lt 4 ] || return 0
@@ -128,7 +128,7 @@ space "$work/hangs.yaml" <<X
   - {name: hangs, command: [$fake, --fault, hang, --at, prepare]}
 X
 for signal in KILL INT; do
-    "$FATUNE_FAKE" run "$work/hangs.yaml" --device fake --evaluations 2 --store "$work/hangs-$signal.db" >"$work/out" 2>"$work/err" </dev/null &
+    "$FATUNE_FAKE" run "$work/hangs.yaml" --device fake --allow-contestants --evaluations 2 --store "$work/hangs-$signal.db" >"$work/out" 2>"$work/err" </dev/null &
     pid=$!
     for ((i = 0; i < 400; i++)); do
         ! grep -q 'the champion meets 1 contestant$' "$work/err" || break

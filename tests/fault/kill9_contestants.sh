@@ -9,6 +9,6 @@ fake=$SOURCE_DIR/tests/data/contestants/fake
 { cat "$SOURCE_DIR/tests/data/spaces/small.yaml"; echo "contestants: [{name: one, command: [$fake, --sleep, 0.001]}, {name: two, command: [$fake, --us, 900]}]"; } >"$work/s.yaml"
 kills=${FATUNE_KILLS:-8} limit=$((${FATUNE_KILLS:-8} * 15))
 timeout --kill-after=5 $((limit + 80)) python3 -B "$SOURCE_DIR/tests/fault/kill9.py" "$FATUNE_FAKE" "$work/s.yaml" --device fake \
-    --option=--evaluations=6 --kills "$kills" --limit "$limit" ${FATUNE_KILL_SEED:+--seed "$FATUNE_KILL_SEED"} || bad=1
+    --option=--evaluations=6 --option=--allow-contestants --kills "$kills" --limit "$limit" ${FATUNE_KILL_SEED:+--seed "$FATUNE_KILL_SEED"} || bad=1
 no_workers "after all"
 exit $bad
