@@ -5,11 +5,12 @@ usage: tools/record.py CHECK_FOLDER NAME        e.g. tools/record.py results/gpu
 
 CHECK_FOLDER is what tools/gpu_check.sh wrote. Nothing on the page is typed by hand: whoever doubts a number finds it in fatune.db.xz.
 What `tools/gpu_check.sh --contestants` wrote becomes contestants.md beside it, with contestants.json and contestants.db.xz; what --decisions
-wrote, a page with its nights and comparisons.
+wrote, a page with its nights and comparisons; --faults, a page of what each step said.
 """
 import json
 import lzma
 import pathlib
+import re
 import sqlite3
 import sys
 
@@ -111,6 +112,19 @@ def record_contestants(source, folder):
     (folder / 'contestants.db.xz').write_bytes(lzma.compress(store_of(source), preset=9))
 
 
+def record_faults(source, folder, name):
+    """No store: the steps, and where they ran."""
+    steps = (source / 'steps.log').read_text()
+    said = {m[1]: m[2].strip() for m in re.finditer(r'^== (\S+?): .*\n((?:(?!== ).*\n?)*)', steps, re.M)}
+    device = [line.strip() for line in said['devices'].splitlines()[:3]]
+    rows = (source / 'summary.txt').read_text().rstrip().splitlines()
+    out = [f'# {name}: what was checked\n', 'Made by `tools/record.py` from what the steps said.\n', '| | |', '|---|---|',
+           f'| GPU | {re.sub(r"^cuda:0 +", "", device[0])}; {device[2]} |', f'| compiler, driver | {device[1]} |', f'| fatune | {said["version"]} |',
+           f'| checked | {said["nvidia-smi"].splitlines()[0].strip()} |', '| command | `tools/gpu_check.sh --faults` |', '', '```', *rows, '```', '']
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'README.md').write_text('\n'.join(out))
+
+
 def main():
     if len(sys.argv) != 3:
         sys.exit(__doc__)
@@ -118,6 +132,8 @@ def main():
     folder = ROOT / 'results' / 'recorded' / name
     if (source / 'contestants.json').exists():
         record_contestants(source, folder)
+    elif not list(source.glob('fatune.db*')):
+        record_faults(source, folder, name)
     else:
         record_check(source, folder, name)
     print(f'{folder.relative_to(ROOT)}: ' + ', '.join(sorted(p.name for p in folder.iterdir())))
