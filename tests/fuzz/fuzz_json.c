@@ -26,7 +26,7 @@ static const char space_text[] = "name: fuzzed\n"
                                  "problem: {op: attention_forward, batch: 1, heads: 2, seq_q: 64, head_dim: 32}\n"
                                  "templates: [tile_cl]\n"
                                  "params: {BLOCK_M: [16, 32], BLOCK_N: [32], SPLIT: [1]}\n"
-                                 "search: {strategy: exhaustive, evaluations: 2, minutes: 1, seed: 7}\n"
+                                 "search: {strategy: exhaustive, evaluations: 2, minutes: 0.05, seed: 7}\n"
                                  "promote: {sessions: 8}\n"
                                  "contestants: [{name: mine, command: [/bin/true]}]\n";
 

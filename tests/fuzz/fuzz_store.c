@@ -394,6 +394,8 @@ static void damage(struct fuzz_bytes in)
     image = sqlite3_serialize(good, "main", &n, 0);
     FUZZ_REQUIRE(image);
     size = (size_t)n;
+    FUZZ_REQUIRE(in.n > 0 ||
+                 (n == pristine_n && memcmp(image, pristine, size) == 0)); /* nothing is left of earlier inputs */
     while (in.n > 0) {
         unsigned kind = fuzz_byte(&in) % EDIT_N;
         if (kind == EDIT_BYTES || kind == EDIT_CUT) {
@@ -505,6 +507,8 @@ static int see_best(void *ctx, const json_t *params, const char *cand, double us
 static int read_history(struct store *s, struct err *e)
 {
     struct store_run run = {0};
+    struct store_evaluation known = {0}, one = {0};
+    struct store_version before = {0}, first = {0};
     struct trial kept = {0};
     json_t *report = NULL, *settings = NULL;
     double *samples = NULL;
@@ -521,8 +525,16 @@ static int read_history(struct store *s, struct err *e)
     TRY(store_race(s, id, see_race, NULL, e));
     TRY(store_trial_find(s, id, "aa", 1, 1, &trial, &settings, &kept, &found, e));
     TRY(store_best(s, TRACK, 1, id + 1, 8, see_best, NULL, e));
+    TRY(store_evaluation_known(s, DIGEST_B, 1, TRACK, &known, &found, e));
+    TRY(store_evaluation_get(s, id, 0, &one, &found, e));
+    TRY(store_champion_before(s, TRACK, &before, &found, e));
+    TRY(store_champion_first(s, TRACK, &first, &found, e));
 out:
     store_run_free(&run);
+    store_evaluation_free(&known);
+    store_evaluation_free(&one);
+    store_version_free(&before);
+    store_version_free(&first);
     trial_free(&kept);
     json_decref(report);
     json_decref(settings);
