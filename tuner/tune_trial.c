@@ -226,16 +226,34 @@ static json_t *settings(const struct tune *t, const struct tune_pairing *pair, c
     return j;
 }
 
-/* The plan of an unfinished trial, which a restart must keep. */
-static void adopt_plan(struct tune_plan *p, struct tune_pairing *pair, const json_t *s)
+/* The plan of an unfinished trial, which a restart must keep. No digest protects it in the store: what no trial was ever begun with is
+ * refused. */
+static int adopt_plan(struct tune_plan *p, struct tune_pairing *pair, const json_t *s, int64_t id, struct err *e)
 {
-    pair->k[0] = (int)json_integer_value(json_object_get(s, "k_a"));
-    pair->k[1] = (int)json_integer_value(json_object_get(s, "k_b"));
-    p->sessions = (int)json_integer_value(json_object_get(s, "sessions"));
-    p->quads = (int)json_integer_value(json_object_get(s, "quads"));
-    p->m = (int)json_integer_value(json_object_get(s, "m"));
+    enum { MOST_SESSIONS = 1000, MOST_LAUNCHES = 1000000 };
+    const struct {
+        const char *name;
+        int least, most, *out;
+    } numbers[] = {{"k_a", 0, MOST_LAUNCHES, &pair->k[0]},
+                   {"k_b", 0, MOST_LAUNCHES, &pair->k[1]},
+                   {"sessions", 1, MOST_SESSIONS, &p->sessions},
+                   {"quads", 1, FULL_QUADS, &p->quads},
+                   {"m", 1, FULL_M, &p->m}};
+
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        const json_t *x = json_object_get(s, numbers[i].name);
+        json_int_t v = json_integer_value(x);
+        if (!json_is_integer(x) || v < numbers[i].least || v > numbers[i].most)
+            return err_set(
+                e, ERR_STORE,
+                "the settings of trial %lld are damaged: `%s` cannot be what the store says\nbegin anew with "
+                "--fresh, or put the newest snapshot in the store's place",
+                (long long)id, numbers[i].name);
+        *numbers[i].out = (int)v;
+    }
     p->warm_s = json_number_value(json_object_get(s, "warm_s"));
     p->boxed = json_is_true(json_object_get(s, "boxed"));
+    return 0;
 }
 
 static bool clock_moved(const struct store_quad *q)
@@ -326,7 +344,7 @@ int tune_trial_of(struct tune *t, struct tune_pairing *pair, const struct tune_p
     *out = (struct trial){0};
     TRY(store_trial_find(t->store, t->run.id, pair->kind, pair->row[0], pair->row[1], trial_id, &kept, out, &found, e));
     if (found) {
-        adopt_plan(&p, pair, kept);
+        TRY(adopt_plan(&p, pair, kept, *trial_id, e));
         if (p.look > p.sessions) p.sessions = p.look;
         if (out->n > 0 && out->n < p.sessions)
             tune_report(t, "going on with a trial: %d of %d sessions are kept", out->n, p.sessions);

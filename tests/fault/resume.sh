@@ -48,6 +48,22 @@ for space in "$work/two.yaml" "$SOURCE_DIR/spaces/smoke.yaml"; do
     [ "$(store count "$work/$name.db" run)" -eq 1 ] || fail "$name: another run was begun"
 done
 
+# Numbers in the store that no trial was begun with: said, and nothing is made of them.
+undo_end end_smoke
+for number in '$.m' '$.quads' '$.sessions' '$.k_a'; do
+    cp "$work/end_smoke.db" "$work/damaged.db"
+    python3 -B - "$work/damaged.db" "$number" <<'X'
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute('UPDATE trial SET settings = json_set(settings, ?, 2000000000)', (sys.argv[2],))
+db.commit()
+X
+    rc=0
+    "$FATUNE_FAKE" run "$SOURCE_DIR/spaces/smoke.yaml" --device fake --store "$work/damaged.db" \
+        >"$work/out" 2>"$work/err" </dev/null || rc=$?
+    [ $rc -eq 5 ] && grep -q 'settings of trial .* are damaged' "$work/err" || fail "$number: exit $rc: $(tail -n 2 "$work/err")"
+done
+
 # A run is killed in its search, another one of the track crowns a champion, and the first goes on: against that champion.
 export FATUNE_FAKE_DEVICE="$FATUNE_FAKE_DEVICE,sleep=1"
 FATUNE_STORE=$work/other.db "$FATUNE_FAKE" run "$SOURCE_DIR/spaces/smoke.yaml" --device fake --evaluations 60 >"$work/out" 2>"$work/err" </dev/null &
