@@ -161,7 +161,8 @@ static void whole_run(const char *text, bool contestants)
                                    .store = store_path_text,
                                    .templates = FUZZ_SOURCE "/tests/data/templates",
                                    .jobs = 1,
-                                   .no_contestants = !contestants};
+                                   .no_contestants = !contestants,
+                                   .allow_contestants = true};
     struct store *s = NULL;
     struct buf out = {0};
     struct err e = {0};
