@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The supervisor's memory stays flat over a search of many candidates. FATUNE_CANDIDATES=100000 is the promise itself: a few minutes.
+# The supervisor's memory stays flat over a search of many candidates. FATUNE_SOAK=100000 is the promise itself: a few minutes.
 # shellcheck disable=SC2154 # bad and work come from common.bash
 . "$SOURCE_DIR/tests/fault/common.bash"
 [ -x "${FATUNE_FAKE:-}" ] || { echo "no fake device in this build"; exit 77; }
@@ -12,7 +12,7 @@ if [ -w /dev/shm ]; then
     export FATUNE_FAULT_TEST=$work
 fi
 python3 -B "$SOURCE_DIR/tests/fault/flat.py" "$FATUNE_FAKE" "$SOURCE_DIR/tests/data/spaces/vast.yaml" "$SOURCE_DIR/tests/data/templates" \
-    "$work" "${FATUNE_CANDIDATES:-3000}" || bad=1
+    "$work" "${FATUNE_SOAK:-3000}" || bad=1
 no_workers "after all"
 store check "$work/flat.db" >"$work/check" || fail "$(cat "$work/check")"
 exit $bad
