@@ -1,9 +1,13 @@
 /* fatune: the table of commands. A worker is this program again, with one word that users never type;
  * so is what becomes a program that fatune does not own. */
 #include <gsl/gsl_errno.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+#include <uv.h>
 
 #include "command.h"
 #include "serve.h"
@@ -13,6 +17,32 @@
 const struct command *const commands[] = {&cmd_run,     &cmd_nightly, &cmd_compare,  &cmd_champion,
                                           &cmd_show,    &cmd_eval,    &cmd_sanitize, &cmd_space,
                                           &cmd_devices, &cmd_doctor,  NULL};
+
+/* When an allocation fails, jansson 2.14 loses characters without a word and libuv aborts. Their own allocations end the process before that:
+ * to the store it is no more than a SIGKILL, and workers die with their supervisor. */
+static void *or_leave(void *p)
+{
+    static const char text[] = "fatune: out of memory; nothing was half written\n";
+
+    if (p) return p;
+    (void)!write(STDERR_FILENO, text, sizeof text - 1);
+    _exit(err_exit_code(ERR_SYSTEM));
+}
+
+static void *sure_malloc(size_t n)
+{
+    return or_leave(malloc(n));
+}
+
+static void *sure_calloc(size_t n, size_t size)
+{
+    return or_leave(calloc(n, size));
+}
+
+static void *sure_realloc(void *p, size_t n)
+{
+    return or_leave(realloc(p, n));
+}
 
 static void help(FILE *to)
 {
@@ -36,6 +66,8 @@ int main(int argc, char **argv)
     const char *near;
     size_t n = 0;
 
+    json_set_alloc_funcs(sure_malloc, free);
+    uv_replace_allocator(sure_malloc, sure_realloc, sure_calloc, free);
     gsl_set_error_handler_off(); /* its default handler aborts; stats.c checks what it is given and what it gets */
     if (argc > 2 && strcmp(argv[1], "--program") == 0) return worker_exec(argv + 2);
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow (ulimit -f) is an error that says so, as a full disk is */

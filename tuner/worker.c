@@ -580,13 +580,25 @@ size_t worker_printed(const struct worker *w)
 struct write {
     uv_write_t req;
     struct buf frame;
+    struct worker *asked; /* whose answer is waited for, NULL: there is none */
 };
+
+/* A request that has not arrived has no answer, and its worker may wait for it as long as we for that. */
+static void unsent(struct worker *w, int status)
+{
+    char text[96];
+
+    if (!w->done || w->ended || w->ladder != LADDER_NONE) return;
+    snprintf(text, sizeof text, "%sit cannot be asked: %s", w->words.n ? "\n" : "", uv_strerror(status));
+    keep_words(w, text, strlen(text));
+    climb(w);
+}
 
 static void on_written(uv_write_t *r, int status)
 {
     struct write *x = r->data;
 
-    (void)status; /* a broken pipe shows as the worker's end */
+    if (status < 0 && status != UV_ECANCELED && x->asked) unsent(x->asked, status);
     buf_free(&x->frame);
     free(x);
 }
@@ -600,13 +612,15 @@ static int encode(const struct worker *w, struct buf *out, const json_t *message
     return buf_check(out, e);
 }
 
-/* Takes x. A failed write leaves the deadline to end it, or the exit that caused it. */
+/* Takes x. */
 static void post(struct worker *w, struct write *x)
 {
     uv_buf_t b = uv_buf_init(x->frame.p, (unsigned)x->frame.n);
 
     x->req.data = x;
-    if (uv_write(&x->req, (uv_stream_t *)&w->pipe[2], &b, 1, on_written) == 0) return;
+    int status = uv_write(&x->req, (uv_stream_t *)&w->pipe[2], &b, 1, on_written);
+    if (status == 0) return;
+    if (x->asked) unsent(w, status);
     buf_free(&x->frame);
     free(x);
 }
@@ -630,6 +644,7 @@ int worker_request_take(struct worker *w, json_t *request, double deadline_s, wo
         goto out;
     }
     arm(w);
+    x->asked = w;
     post(w, x);
     x = NULL;
 out:

@@ -63,7 +63,7 @@ LIBRARIES = [
     (r'yaml\.h$', r'doc\.c'),
     (r'(lua|lualib|lauxlib|luaconf)\.h$', r'expr(_\w+)?\.c'),
     (r'sqlite3\.h$', r'store(_\w+)?\.[ch]'),
-    (r'uv\.h$', r'(worker|target|tune)(_\w+)?\.[ch]'),
+    (r'uv\.h$', r'main\.c|(worker|target|tune)(_\w+)?\.[ch]'),
     (r'sodium', r'digest\.c'),
     (r'pcg_', r'rng_pcg\.cc'),
     (r'gsl/gsl_errno', r'(main|(stats|rng|verdict|search|race)(_\w+)?)\.([ch]|cc)'),
