@@ -21,11 +21,14 @@ const char *stats_status_text(enum stats_status s)
     return text[s];
 }
 
+/* Beyond it squares and their sums would overflow. */
+#define STATS_LARGEST 1e100
+
 static enum stats_status check(const double *x, int n, int least)
 {
     if (n < least) return STATS_FEW;
     for (int i = 0; i < n; i++)
-        if (!isfinite(x[i])) return STATS_NONFINITE;
+        if (!(fabs(x[i]) <= STATS_LARGEST)) return STATS_NONFINITE;
     return STATS_OK;
 }
 
@@ -240,9 +243,12 @@ enum stats_status stats_theil_sen(const double *t, const double *y, int n, doubl
     for (int i = 0; i < n; i++)
         for (int j = i + 1; j < n; j++)
             if (t[i] != t[j]) slopes[k++] = (y[j] - y[i]) / (t[j] - t[i]);
-    if (k > 0) *slope = stats_median_in_place(slopes, k);
+    const double middle = k > 0 ? stats_median_in_place(slopes, k) : 0.0;
     free(slopes);
-    return k > 0 ? STATS_OK : STATS_FLAT;
+    if (k == 0) return STATS_FLAT;
+    if (!isfinite(middle)) return STATS_REFUSED; /* times too close to divide by */
+    *slope = middle;
+    return STATS_OK;
 }
 
 /* ---- dependence ---- */
@@ -366,6 +372,7 @@ enum stats_status stats_welch(const double *x1, int n1, const double *x2, int n2
     w.difference = gsl_stats_mean(x1, 1, (size_t)n1) - gsl_stats_mean(x2, 1, (size_t)n2);
     w.t = w.difference / sqrt(v1 + v2);
     w.df = (v1 + v2) * (v1 + v2) / (v1 * v1 / (n1 - 1) + v2 * v2 / (n2 - 1));
+    if (!isfinite(w.t) || !isfinite(w.df)) return STATS_REFUSED; /* variances too small to be squared */
     w.p = 2.0 * gsl_cdf_tdist_Q(fabs(w.t), w.df);
     const double half = stats_t_quantile(0.5 + level / 2.0, w.df) * sqrt(v1 + v2);
     w.ci = (struct stats_interval){w.difference - half, w.difference + half};

@@ -5,9 +5,10 @@
  * confidence level (0.95), `alpha` an error probability. Inputs are never changed.
  *
  * Every function that can be undefined returns a status and writes its outputs only with STATS_OK, so that no NaN or
- * infinity reaches a report: an empty or too small sample is STATS_FEW, a NaN or infinity in the input STATS_NONFINITE, no
- * spread where the formula divides by one STATS_FLAT, a parameter out of its range or a bootstrap that cannot answer
- * STATS_REFUSED. A finite result of a flat sample is given, not refused (its variance is 0, its interval a point). */
+ * infinity reaches a report: an empty or too small sample is STATS_FEW, a NaN, an infinity or a size beyond 1e100 in the
+ * input STATS_NONFINITE, no spread where the formula divides by one STATS_FLAT, a parameter out of its range, a result
+ * that would overflow or a bootstrap that cannot answer STATS_REFUSED. A finite result of a flat sample is given, not
+ * refused (its variance is 0, its interval a point). */
 #ifndef STATS_H
 #define STATS_H
 
@@ -20,7 +21,7 @@
     X(OK, "ok")                                                                                                        \
     X(FEW, "too few values")                                                                                           \
     X(FLAT, "the values do not vary")                                                                                  \
-    X(NONFINITE, "a value is not finite")                                                                              \
+    X(NONFINITE, "a value is not finite, or too large")                                                                \
     X(REFUSED, "not defined for these values")                                                                         \
     X(NOMEM, "out of memory")
 enum stats_status {

@@ -71,6 +71,7 @@ enum stats_status stats_smd(double mean1, double sd1, int n1, double mean2, doub
     if (m.s <= 0.0) return STATS_FLAT;
     const double n = (double)n1 + n2, h = (double)n1 * n2 / n, j = stats_hedges_j(m.df);
     m.d = (mean1 - mean2) / m.s;
+    if (!isfinite(m.d * m.d)) return STATS_REFUSED;
     m.g = j * m.d;
     m.v_d = 1.0 / h + m.d * m.d / (2.0 * n);
     m.v_g = j * j * m.v_d;

@@ -256,8 +256,8 @@ static void stress_is_needed(void **state)
 
 static void bad_reference_is_an_error(void **state)
 {
-    static const char *const bodies[] = {"// fake: scale 1.01", "// fake: launch", "// fake: badlse",
-                                         "// fake: sticky"};
+    static const char *const bodies[] = {"// fake: scale 1.01", "// fake: launch", "// fake: badlse", "// fake: sticky",
+                                         "// fake: nan"};
     (void)state;
     for (size_t i = 0; i < ARRAY(bodies); i++) {
         struct check_report r;

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <gsl/gsl_cdf.h>
+#include <gsl/gsl_errno.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -638,6 +639,87 @@ static void empty_single_flat_and_infinite(void **state)
         assert_true(stats_status_text((enum stats_status)s)[0] != '\0');
 }
 
+/* What the table below hands to every function. */
+static const struct odd {
+    const char *name;
+    double x[12];
+    int n;
+} odd[] = {
+    {"nothing", {0}, 0},
+    {"one value", {3}, 1},
+    {"two equal", {2, 2}, 2},
+    {"flat", {2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2}, 12},
+    {"zeros", {0}, 12},
+    {"ties but one", {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2}, 12},
+    {"two modes", {1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2}, 12},
+    {"an infinity", {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, INFINITY}, 12},
+    {"a negative infinity", {-INFINITY, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, 12},
+    {"a NaN", {1, 2, 3, 4, 5, NAN, 7, 8, 9, 10, 11, 12}, 12},
+    {"huge", {1e308, -1e308, 1e308, -1e308, 1.7e308, 1e308, 1e308, -1.7e308, 1e308, 1e308, 1e308, 1e308}, 12},
+    {"tiny", {5e-324, 1e-323, 5e-324, 2e-323, 5e-324, 0, 5e-324, 5e-324, 5e-324, 5e-324, 5e-324, 5e-324}, 12},
+    {"all sizes", {1e-300, 1e300, 1, 1e-300, 1e300, 1, 1e-300, 1e300, 1, 2, 3, 4}, 12},
+    {"as usual", {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, 12},
+};
+
+/* When s is STATS_OK, none of the n numbers is a NaN, and infinite only where that is an answer. */
+static void answer(enum stats_status s, const char *of, const struct odd *a, const struct odd *b, const void *numbers,
+                   size_t n)
+{
+    for (size_t i = 0; s == STATS_OK && i < n; i++)
+        if (!isfinite(((const double *)numbers)[i]))
+            fail_msg("%s of %s%s%s: number %zu is %g", of, a->name, b ? " and " : "", b ? b->name : "", i,
+                     ((const double *)numbers)[i]);
+}
+
+static void odd_samples_give_an_answer_or_a_reason(void **state)
+{
+    double v[16] = {0};
+    (void)state;
+    gsl_set_error_handler_off(); /* as main() does */
+    for (int i = 0; i < N(odd); i++) {
+        const struct odd *a = &odd[i];
+        struct stats_interval ci = {0};
+        struct stats_modes modes = {0};
+        struct stats_boot boot = {0};
+        struct rng r;
+        int k;
+        answer(stats_mean(a->x, a->n, v), "mean", a, NULL, v, 1);
+        answer(stats_variance(a->x, a->n, v), "variance", a, NULL, v, 1);
+        answer(stats_quantile(a->x, a->n, 0.9, v), "quantile", a, NULL, v, 1);
+        answer(stats_median(a->x, a->n, v), "median", a, NULL, v, 1);
+        answer(stats_mad(a->x, a->n, v), "mad", a, NULL, v, 1);
+        answer(stats_median_interval(a->x, a->n, 0.95, &ci), "median_interval", a, NULL, &ci, 2);
+        answer(stats_t_interval(a->x, a->n, 0.95, &ci), "t_interval", a, NULL, &ci, 2);
+        assert_true(stats_outliers(a->x, a->n, NULL, &k) != STATS_OK || (k >= 0 && k <= a->n));
+        answer(stats_bimodality(a->x, a->n, &modes), "bimodality", a, NULL, &modes, 5);
+        answer(stats_ess(a->x, a->n, &v[0], &v[1]), "ess", a, NULL, v, 2);
+        answer(stats_autocorrelation(a->x, a->n, 1, v), "autocorrelation", a, NULL, v, 1);
+        answer(stats_block_length(a->x, a->n, v), "block_length", a, NULL, v, 1);
+        answer(stats_holm(a->x, a->n, v), "holm", a, NULL, v, (size_t)a->n);
+        answer(stats_benjamini_hochberg(a->x, a->n, v), "benjamini_hochberg", a, NULL, v, (size_t)a->n);
+        rng_init_raw(&r, 1, 1);
+        if (stats_boot_mean(&boot, a->x, a->n, 99, &r) == STATS_OK) {
+            answer(stats_boot_percentile(&boot, 0.9, &ci), "boot_percentile", a, NULL, &ci, 2);
+            answer(stats_boot_basic(&boot, 0.9, &ci), "boot_basic", a, NULL, &ci, 2);
+            answer(stats_boot_bca(&boot, 0.9, &ci), "boot_bca", a, NULL, &ci, 2);
+            answer(stats_boot_t(&boot, 0.9, &ci), "boot_t", a, NULL, &ci, 2);
+        }
+        stats_boot_free(&boot);
+        for (int j = 0; j < N(odd); j++) {
+            const struct odd *b = &odd[j];
+            struct stats_smd smd = {0};
+            struct stats_welch welch_of = {0};
+            struct stats_mann_whitney mw = {0};
+            answer(stats_smd_of(a->x, a->n, b->x, b->n, 0.95, &smd), "smd", a, b, &smd, sizeof smd / sizeof(double));
+            answer(stats_welch(a->x, a->n, b->x, b->n, 0.95, &welch_of), "welch", a, b, &welch_of,
+                   sizeof welch_of / sizeof(double));
+            answer(stats_mann_whitney(a->x, a->n, b->x, b->n, &mw), "mann_whitney", a, b, &mw,
+                   sizeof mw / sizeof(double));
+            if (a->n == b->n) answer(stats_theil_sen(a->x, b->x, a->n, v), "theil_sen", a, b, v, 1);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -667,6 +749,7 @@ int main(void)
         cmocka_unit_test(two_values_by_hand),
         cmocka_unit_test(bootstrap_refusals),
         cmocka_unit_test(empty_single_flat_and_infinite),
+        cmocka_unit_test(odd_samples_give_an_answer_or_a_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -594,6 +594,41 @@ static void empty_and_single_sessions(void **state)
     trial_free(NULL);
 }
 
+/* Times that no timer should give, in one letter, in one arm, and everywhere: a verdict with numbers, or none. */
+static void odd_times_never_give_a_nan(void **state)
+{
+    static const double odd[] = {0, -5, NAN, INFINITY, -INFINITY, 5e-324, 1.7e308, 100};
+    (void)state;
+    for (size_t k = 0; k < sizeof odd / sizeof odd[0]; k++)
+        for (int where = 0; where < 3; where++) {
+            struct trial ab = trial(&quiet, 21, 10, 0.02), aa = trial(&quiet, 22, 10, 0.0);
+            for (int i = 0; i < ab.n; i++)
+                for (int q = 0; q < ab.sessions[i].n; q++)
+                    for (int l = 0; l < 4; l++) {
+                        struct trial_quad *x = &ab.sessions[i].quads[q];
+                        bool is_b = (l == 1 || l == 2) != x->baab;
+                        if (where == 2 || (where == 1 && is_b) || (where == 0 && i == 0 && q == 0 && l == 1))
+                            x->letter[l] = odd[k];
+                    }
+            const struct verdict v = decide(&rule, &ab, &aa);
+            json_t *j = verdict_to_json(&v);
+            assert_non_null(j);
+            assert_all_finite(j);
+            for (int c = 0; c < VERDICT_NCLAUSES; c++) {
+                assert_null(strstr(v.why[c], "nan"));
+                assert_null(strstr(v.why[c], "inf%"));
+            }
+            if (where > 0 && !(odd[k] > 0 && isfinite(odd[k]))) assert_int_equal(v.outcome, VERDICT_INVALID);
+            if (where == 0)
+                assert_int_equal(v.outcome,
+                                 odd[k] > 0 && isfinite(odd[k]) && odd[k] != 100 ? v.outcome : VERDICT_PROMOTE);
+            if (where == 2) assert_int_not_equal(v.outcome, VERDICT_PROMOTE);
+            json_decref(j);
+            trial_free(&ab);
+            trial_free(&aa);
+        }
+}
+
 static void json_has_every_number(void **state)
 {
     const struct verdict v = decide_gain(&quiet, 0.02);
@@ -691,6 +726,7 @@ int main(void)
         cmocka_unit_test(g_by_hand),
         cmocka_unit_test(beside_the_decision_by_hand),
         cmocka_unit_test(empty_and_single_sessions),
+        cmocka_unit_test(odd_times_never_give_a_nan),
         cmocka_unit_test(json_has_every_number),
         cmocka_unit_test(rules_out_of_range_are_errors),
         cmocka_unit_test(a_small_alpha_draws_more_resamples),
