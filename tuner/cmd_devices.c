@@ -1,5 +1,6 @@
 /* fatune devices and fatune doctor: what can be used here, what is missing, and how to get it. */
 #include <errno.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,8 @@
 
 #include "command.h"
 #include "contestant.h"
+#include "farm.h"
+#include "fate.h"
 #include "paths.h"
 #include "store.h"
 #include "target.h"
@@ -111,26 +114,81 @@ static void facts_text(const json_t *facts, struct buf *out)
     }
 }
 
-/* Opens the device in a worker, canary included, and reads what the driver says of its state. */
+static int forget(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)st, (void)kind, (void)at;
+    return remove(path);
+}
+
+/* Has an empty kernel compiled for the device as candidates are, and loads it there: a compiler that is missing, does not know the device, or
+ * makes what its driver does not take shows here. */
+static void visit_compiler(struct report *r, struct worker_loop *l, struct worker *w, const struct target *t,
+                           const char *name, const char *cache)
+{
+    bool opencl = strcmp(t->language, "opencl") == 0;
+    struct rendered empty = {.launch = {.entry = "look", .grid = {1, 1, 1}, .block = {1, 1, 1}}};
+    struct farm_job job = {0};
+    struct farm *farm = NULL;
+    struct err e = {0};
+    json_t *reply = NULL, *kernel;
+    const char *fate;
+    char text[512];
+
+    buf_puts(&empty.source, opencl ? "__kernel void look() {}\n" : "extern \"C\" __global__ void look() {}\n");
+    if (farm_open(&farm, l, t, cache, 1, worker_deadline(FARM_DEADLINE_S), &e) != 0 ||
+        farm_submit(farm, &job, &empty, &e) != 0 || farm_wait(farm, &job, &e) != 0) {
+        row(r, false, name, e.text);
+    } else if (job.fate != FATE_OK) {
+        snprintf(text, sizeof text, "its compiler (%.60s) fails on an empty kernel, %s: %.300s", t->compiler,
+                 fate_name(job.fate), job.log ? job.log : "");
+        row(r, false, name, text);
+    } else {
+        kernel = json_pack("{s:s,s:o}", "key", job.key, "launch", launch_to_json(&empty.launch));
+        worker_call_take(w, json_pack("{s:s,s:o}", "op", "evaluate", "kernel", kernel), worker_deadline(30), NULL, NULL,
+                         &reply);
+        fate = json_string_value(json_object_get(reply, "fate"));
+        if (fate && strcmp(fate, "OK") == 0)
+            snprintf(text, sizeof text, "%.80s compiles for it, and it takes the code", t->compiler);
+        else
+            snprintf(
+                text, sizeof text,
+                "it does not take what %.80s makes: %.250s; install a compiler that is no newer than the driver, or "
+                "update the driver",
+                t->compiler, fate ? json_string_value(json_object_get(reply, "text")) : worker_words(w));
+        row(r, fate && strcmp(fate, "OK") == 0, name, text);
+    }
+    json_decref(reply);
+    farm_close(farm);
+    farm_job_free(&job);
+    buf_free(&empty.source);
+}
+
+/* Opens the device in a worker, canary included, reads what the driver says of its state, and has something compiled for it. */
 static void visit(struct report *r, const struct target *t)
 {
     struct worker_loop *l = NULL;
     struct worker *w;
     struct err e = {0};
-    json_t *reply = NULL;
-    const char *error;
+    json_t *reply = NULL, *one;
+    const char *error, *tmp = getenv("TMPDIR");
     const json_t *facts;
-    char name[32], text[512];
+    char name[32], text[512], cache[4096];
     enum worker_outcome outcome;
+    size_t i;
 
     target_text(t, name, sizeof name);
-    if (worker_loop_open(&l, &e) != 0 || worker_spawn(l, NULL, &w, &e) != 0) {
-        row(r, false, name, e.text);
-        worker_loop_close(l);
+    snprintf(cache, sizeof cache, "%s/fatune-doctor-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    if (!mkdtemp(cache)) {
+        snprintf(text, sizeof text, "cannot make a folder below %.300s: %s; set TMPDIR", cache, strerror(errno));
+        row(r, false, name, text);
         return;
     }
-    outcome =
-        worker_call_take(w, json_pack("{s:s,s:o}", "op", "open", "target", target_to_json(t)), 30, NULL, NULL, &reply);
+    if (worker_loop_open(&l, &e) != 0 || worker_spawn(l, cache, &w, &e) != 0) {
+        row(r, false, name, e.text);
+        goto out;
+    }
+    outcome = worker_call_take(w, json_pack("{s:s,s:o,s:b}", "op", "open", "target", target_to_json(t), "look", 1), 30,
+                               NULL, NULL, &reply);
     error = wire_error(reply);
     facts = json_object_get(reply, "environment");
     if (outcome != WORKER_REPLY || error) {
@@ -142,11 +200,13 @@ static void visit(struct report *r, const struct target *t)
         snprintf(text, sizeof text, "%.100s opens and its canary kernel is right%.350s", t->name, buf_text(&state));
         buf_free(&state);
         row(r, true, name, text);
-        if (json_is_true(json_object_get(facts, "mig")))
-            row(r, false, name, "MIG is on: times hold for this slice only");
+        json_array_foreach(json_object_get(reply, "complaints"), i, one) row(r, false, name, json_string_value(one));
+        visit_compiler(r, l, w, t, name, cache);
     }
     json_decref(reply);
+out:
     worker_loop_close(l);
+    nftw(cache, forget, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 static void visit_mps(struct report *r)
@@ -235,10 +295,11 @@ static int exec_doctor(const struct command *self, int argc, char **argv)
     struct buf note = {0};
     struct report r = {0};
     const char *store = NULL, *contestants = NULL;
-    bool json = false, cpu_only = true;
+    bool json = false, cpu_only = true, no_contestants = false;
     int n, rc;
     const struct command_option options[] = {
         {"contestants", OPTION_TEXT, &contestants, "DIR", "look for contestants here too"},
+        {"no-contestants", OPTION_FLAG, &no_contestants, NULL, "ask no contestant for its hello"},
         {"store", OPTION_TEXT, &store, "FILE", "the store (default: FATUNE_STORE, else results/fatune.db)"},
         {"json", OPTION_FLAG, &json, NULL, "print as JSON (docs/JSON.md)"},
         {NULL, OPTION_FLAG, NULL, NULL, NULL}};
@@ -267,7 +328,7 @@ static int exec_doctor(const struct command *self, int argc, char **argv)
     visit_mps(&r);
     visit_store(&r, paths_store(store));
     visit_load(&r, cpu_only);
-    visit_contestants(&r, contestants);
+    if (!no_contestants) visit_contestants(&r, contestants);
     rc = r.problems ? err_exit_code(ERR_DEVICE) : 0;
     if (json)
         command_print_json(json_pack("{s:i,s:o}", "problems", r.problems, "rows", r.rows));
@@ -281,7 +342,8 @@ static int exec_doctor(const struct command *self, int argc, char **argv)
 
 const struct command cmd_doctor = {
     "doctor", "", "what is missing, and how to get it",
-    "Opens every device with its canary kernel, looks at the store, the disk and the host, asks every contestant for "
+    "Opens every device with its canary kernel, compiles for it, says what would spoil times there (other processes, "
+    "MPS, MIG, limits of power and clock), looks at the store, the disk and the host, asks every contestant for "
     "its "
     "hello, and says what to do about\n"
     "what is wrong. Exit code 4 when something stands in the way; a contestant whose package is missing does not.",

@@ -36,6 +36,8 @@ enum { CUDA_NVML_CLOCK_SM = 1, CUDA_NVML_CLOCK_MEM = 2 };
     X(power, "nvmlDeviceGetPowerUsage", (cuda_nvml_device, unsigned *))                                                \
     X(power_limit, "nvmlDeviceGetEnforcedPowerLimit", (cuda_nvml_device, unsigned *))                                  \
     X(power_default, "nvmlDeviceGetPowerManagementDefaultLimit", (cuda_nvml_device, unsigned *))                       \
+    X(app_clock, "nvmlDeviceGetApplicationsClock", (cuda_nvml_device, int, unsigned *))                                \
+    X(app_clock_default, "nvmlDeviceGetDefaultApplicationsClock", (cuda_nvml_device, int, unsigned *))                 \
     X(reasons, "nvmlDeviceGetCurrentClocksEventReasons", (cuda_nvml_device, unsigned long long *))                     \
     X(reasons_old, "nvmlDeviceGetCurrentClocksThrottleReasons", (cuda_nvml_device, unsigned long long *))              \
     X(processes, "nvmlDeviceGetComputeRunningProcesses_v2",                                                            \

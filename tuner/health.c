@@ -8,6 +8,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -332,6 +333,86 @@ static void put_mps(json_t *j, const struct health *h, bool *failed)
     int rc = h->nvml.mps_processes(h->board, &n, list);
     if (rc == CUDA_NVML_OK || rc == CUDA_NVML_MORE) put(j, "mps_clients", json_integer(n), failed);
 }
+
+/* ---- complaints ---- */
+
+static void complain(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void complain(json_t *list, const char *fmt, ...)
+{
+    char text[400];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    json_array_append_new(list, json_string(text));
+}
+
+static void look_at_sharing(const struct health *h, const struct health_reading *now, json_t *list)
+{
+    struct cuda_nvml_process clients[2 * PROCESSES_MAX];
+    unsigned on = 0, pending = 0, n = PROCESSES_MAX;
+
+    if (h->nvml.mig && h->nvml.mig(h->board, &on, &pending) == CUDA_NVML_OK && on)
+        complain(list, "MIG is on: times hold for this slice only; `nvidia-smi -mig 0` gives the whole device back");
+    if (h->nvml.mps_processes && h->nvml.mps_processes(h->board, &n, clients) == CUDA_NVML_OK && n > 0)
+        complain(list,
+                 "%u clients of MPS are on it: they share its time, and a fault of one hits all; `echo quit | "
+                 "nvidia-cuda-mps-control` ends MPS",
+                 n);
+    if (now->other_processes > 0)
+        complain(
+            list,
+            "%d other processes compute on it: a trial that meets one is INVALID; `nvidia-smi` names them, end them "
+            "or wait",
+            now->other_processes);
+}
+
+static void look_at_clocks(const struct health *h, const struct health_reading *now, json_t *list)
+{
+    enum { AT_LOAD = 0x4 }; /* the power cap is how attention works at full tilt; the others are faults of the moment */
+    const struct cuda_nvml *m = &h->nvml;
+    unsigned is = 0, usual = 0;
+    struct buf reasons = {0};
+
+    if (m->power_limit && m->power_default && m->power_limit(h->board, &is) == CUDA_NVML_OK &&
+        m->power_default(h->board, &usual) == CUDA_NVML_OK && is < usual)
+        complain(list,
+                 "its power limit is %u W, by default %u W: it is slower than others of its kind; `nvidia-smi -pl %u` "
+                 "sets the default",
+                 is / 1000, usual / 1000, usual / 1000);
+    if (m->app_clock && m->app_clock_default && m->app_clock(h->board, CUDA_NVML_CLOCK_SM, &is) == CUDA_NVML_OK &&
+        m->app_clock_default(h->board, CUDA_NVML_CLOCK_SM, &usual) == CUDA_NVML_OK && is != usual)
+        complain(list,
+                 "its applications clock is set to %u MHz, by default %u MHz: times hold for that clock; `nvidia-smi "
+                 "-rac` resets it",
+                 is, usual);
+#define NAME(bit, name)                                                                                                \
+    if (now->throttle >= 0 && bit != AT_LOAD && (now->throttle & bit))                                                 \
+        buf_printf(&reasons, "%s%s", reasons.n ? ", " : "", name);
+    HEALTH_REASONS(NAME)
+#undef NAME
+    if (reasons.n)
+        complain(list,
+                 "its clock is held down now (%s): see to its cooling and power supply; `nvidia-smi -q -d PERFORMANCE` "
+                 "says more",
+                 buf_text(&reasons));
+    buf_free(&reasons);
+}
+
+json_t *health_complaints(struct health *h)
+{
+    struct health_reading now;
+    json_t *list = json_array();
+
+    if (!list || h->source != SOURCE_NVML) return list;
+    health_read(h, &now);
+    look_at_sharing(h, &now, list);
+    look_at_clocks(h, &now, list);
+    return list;
+}
+
+/* ---- the record ---- */
 
 static void put_nvml(json_t *j, const struct health *h, bool *failed)
 {

@@ -69,6 +69,10 @@ void health_read(struct health *h, struct health_reading *out);
 /* Static facts for the environment record: driver, VBIOS, ECC, MIG, persistence, power limit, max clocks; what is
  * unknown is absent. New reference, NULL when out of memory. */
 json_t *health_environment(struct health *h);
+/* What a person should look at before measuring, a text with its remedy each: MIG, clients of MPS, other processes, a power limit below the
+ * default, applications clocks, a clock that is held down now. New reference (a list, empty when all is well), NULL when out of
+ * memory. */
+json_t *health_complaints(struct health *h);
 json_t *health_to_json(const struct health_reading *r);
 /* The reverse; what is not there (j may be NULL) is unknown. */
 void health_from_json(struct health_reading *r, const json_t *j);

@@ -218,8 +218,10 @@ static void do_open(struct serve *s, const json_t *r)
         _exit(0);
     }
     s->health = health_open(&s->target, &note);
-    answer_take(json_pack("{s:o?,s:s}", "environment", s->health ? health_environment(s->health) : NULL, "note",
-                          buf_text(&note)));
+    answer_take(json_pack("{s:o?,s:o?,s:s}", "environment", s->health ? health_environment(s->health) : NULL,
+                          "complaints",
+                          s->health && json_is_true(json_object_get(r, "look")) ? health_complaints(s->health) : NULL,
+                          "note", buf_text(&note)));
     buf_free(&note);
 }
 

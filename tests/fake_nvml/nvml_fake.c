@@ -113,3 +113,52 @@ int nvmlDeviceGetComputeRunningProcesses_v2(void *device, unsigned *n, struct pr
     if (others) list[own] = (struct process){.pid = 1}; /* nobody's child is a stranger for sure */
     return SUCCESS;
 }
+
+int nvmlDeviceGetMPSComputeRunningProcesses_v2(void *device, unsigned *n, struct process *list);
+int nvmlDeviceGetMPSComputeRunningProcesses_v2(void *device, unsigned *n, struct process *list)
+{
+    (void)device;
+    (void)list;
+    *n = (unsigned)setting("mps", 0);
+    return SUCCESS;
+}
+
+int nvmlDeviceGetMigMode(void *device, unsigned *now, unsigned *pending);
+int nvmlDeviceGetMigMode(void *device, unsigned *now, unsigned *pending)
+{
+    (void)device;
+    *now = *pending = (unsigned)setting("mig", 0);
+    return SUCCESS;
+}
+
+int nvmlDeviceGetEnforcedPowerLimit(void *device, unsigned *milliwatts);
+int nvmlDeviceGetEnforcedPowerLimit(void *device, unsigned *milliwatts)
+{
+    (void)device;
+    *milliwatts = (unsigned)setting("power_limit", 700) * 1000;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetPowerManagementDefaultLimit(void *device, unsigned *milliwatts);
+int nvmlDeviceGetPowerManagementDefaultLimit(void *device, unsigned *milliwatts)
+{
+    (void)device;
+    *milliwatts = 700000;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetApplicationsClock(void *device, int type, unsigned *mhz);
+int nvmlDeviceGetApplicationsClock(void *device, int type, unsigned *mhz)
+{
+    (void)device;
+    *mhz = type == CLOCK_SM ? (unsigned)setting("app_clock", 1980) : 3201;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetDefaultApplicationsClock(void *device, int type, unsigned *mhz);
+int nvmlDeviceGetDefaultApplicationsClock(void *device, int type, unsigned *mhz)
+{
+    (void)device;
+    *mhz = type == CLOCK_SM ? 1980 : 3201;
+    return SUCCESS;
+}
