@@ -21,9 +21,6 @@ const char *stats_status_text(enum stats_status s)
     return text[s];
 }
 
-/* Beyond it squares and their sums would overflow. */
-#define STATS_LARGEST 1e100
-
 static enum stats_status check(const double *x, int n, int least)
 {
     if (n < least) return STATS_FEW;

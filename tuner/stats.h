@@ -5,7 +5,7 @@
  * confidence level (0.95), `alpha` an error probability. Inputs are never changed.
  *
  * Every function that can be undefined returns a status and writes its outputs only with STATS_OK, so that no NaN or
- * infinity reaches a report: an empty or too small sample is STATS_FEW, a NaN, an infinity or a size beyond 1e100 in the
+ * infinity reaches a report: an empty or too small sample is STATS_FEW, a NaN, an infinity or a size beyond STATS_LARGEST in the
  * input STATS_NONFINITE, no spread where the formula divides by one STATS_FLAT, a parameter out of its range, a result
  * that would overflow or a bootstrap that cannot answer STATS_REFUSED. A finite result of a flat sample is given, not
  * refused (its variance is 0, its interval a point). */
@@ -15,6 +15,9 @@
 #include <stdbool.h>
 
 #include "rng.h"
+
+/* The largest value in a sample: beyond it squares and their sums could overflow. */
+#define STATS_LARGEST 1e100
 
 /* X(name, why there is no number) */
 #define STATS_STATUSES(X)                                                                                              \

@@ -6,7 +6,7 @@
  * Letters: A is the standing arm (champion or default), B the candidate. quad value y = (ln b1 + ln b2 - ln a1 - ln a2)/2,
  * session value z = mean of its y, estimate R = exp(mean z): B's time over A's. The unit of replication is the session.
  *
- * Discarded quads, and quads with a letter that is not a positive finite time, are left out and counted. Outliers are counted and
+ * Discarded quads, and quads with a letter that is not a positive time up to STATS_LARGEST, are left out and counted. Outliers are counted and
  * stay. The order of sessions does not matter. Without any spread between sessions (below 1e-12, the rounding of ln) every interval
  * and bound is the estimate itself, and the decision stands; without spread inside the sessions g is +-infinity.
  * Two modes (stats_bimodality) among the letters, each taken relative to the other arm's letters of its quad so that what

@@ -29,7 +29,7 @@ bool trial_quad_kept(const struct trial_quad *q)
 {
     if (q->discarded) return false;
     for (int i = 0; i < 4; i++)
-        if (!isfinite(q->letter[i]) || q->letter[i] <= 0.0) return false;
+        if (!(q->letter[i] > 0.0 && q->letter[i] <= STATS_LARGEST)) return false;
     return true;
 }
 
@@ -145,7 +145,7 @@ static bool clocks_of(const struct trial_quad *q, double mhz[2][2])
         any = any || q->letter_mhz[i] > 0.0;
     for (int i = 0; i < 4; i++) {
         of.letter[i] = any ? q->letter_mhz[i] : q->sm_mhz;
-        ok = ok && isfinite(of.letter[i]) && of.letter[i] > 0.0;
+        ok = ok && of.letter[i] > 0.0 && of.letter[i] <= STATS_LARGEST;
     }
     trial_quad_arms(&of, mhz[0], mhz[1]);
     return ok;
