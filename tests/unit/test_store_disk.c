@@ -478,8 +478,8 @@ enum { STEPS = sizeof steps / sizeof *steps };
 /* What a store holds, without the times of day: the number of rows of each table, the schema, the runs' stages. */
 static void fingerprint(const char *path, struct buf *out, const char *when)
 {
-    sqlite3 *db;
-    sqlite3_stmt *st;
+    sqlite3 *db = NULL;
+    sqlite3_stmt *st = NULL;
     char all[4096] =
         "SELECT (SELECT quick_check FROM pragma_quick_check LIMIT 1) || (SELECT ' schema ' || user_version FROM "
         "pragma_user_version) || coalesce((SELECT group_concat(state) || max(elapsed_s) FROM run), '')";
