@@ -88,10 +88,10 @@ printf '#if NO_SUCH_MACRO > 1\n#endif\n' >>$kernel
 spoilt "$kernel:[0-9]*:5: nobody defines .NO_SUCH_MACRO"
 template
 sed -i '1i #include "/etc/passwd"' $kernel
-spoilt "$kernel:1:10: ./etc/passwd. is not among"
+spoilt "$kernel:1:10: #include takes <name>"
 template
 sed -i '1i #include <../../secret.h>' $kernel
-spoilt "$kernel:1:10:"
+spoilt "$kernel:1:11: .../../secret.h. is not among"
 template
 sed -i 's/^includes:.*/includes: [stdio.h]/' $manifest
 spoilt "$manifest:[0-9]*:12: .stdio.h. may not be included; only"
