@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""README's command table and `fatune --help` name the same commands. Takes the program."""
+"""README's command table and `fatune --help` name the same commands, and every `ctest -R` or `-L` in a document finds tests. Takes the program
+and the folder of the build."""
 import re
 import subprocess
 import sys
@@ -29,6 +30,17 @@ def help_commands(text):
     return names
 
 
+def empty_selections(build):
+    """What documents tell to run that is no test's name and no label."""
+    wrong = []
+    for path in [*ROOT.glob('*.md'), *ROOT.glob('docs/*.md'), *ROOT.glob('t*/**/*.md')]:
+        for option, word in re.findall(r'ctest (-[RL]) ([\w.-]+)', path.read_text()):
+            said = subprocess.run(['ctest', '--test-dir', build, '-N', option, word], capture_output=True, text=True, timeout=60, check=True).stdout
+            if re.search(r'^Total Tests: 0$', said, re.M):
+                wrong.append(f'{path.relative_to(ROOT)}: `ctest {option} {word}` finds no test')
+    return wrong
+
+
 def main():
     path = ROOT / 'README.md'
     if not path.exists():
@@ -38,9 +50,12 @@ def main():
     program, document = help_commands(said), readme_commands(path.read_text())
     for name in sorted(set(program) ^ set(document)):
         print(f'{name}: in {"fatune --help" if name in program else "README.md"} alone')
+    wrong = empty_selections(sys.argv[2])
+    for line in wrong:
+        print(line)
     if not program:
         print('no commands found in fatune --help')
-    return 0 if program and set(program) == set(document) else 1
+    return 0 if program and set(program) == set(document) and not wrong else 1
 
 
 if __name__ == '__main__':
