@@ -338,17 +338,22 @@ static void on_output(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
     if (n < 0) uv_read_stop(s);
 }
 
+/* It is about to end, and its last words say why; else it is made to. */
+static void leaving(struct worker *w)
+{
+    w->closed = true;
+    if (w->ended || w->ladder != LADDER_NONE) return;
+    uv_update_time(&w->loop->uv);
+    uv_timer_start(&w->timer, on_timer, TERM_WAIT_MS * 4, 0);
+}
+
 static void on_message(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
 {
     struct worker *w = s->data;
 
-    if (n < 0) { /* it closed its end: it is leaving, or is to be made to */
+    if (n < 0) { /* it closed its end */
         uv_read_stop(s);
-        w->closed = true;
-        if (!w->ended && w->ladder == LADDER_NONE) {
-            uv_update_time(&w->loop->uv);
-            uv_timer_start(&w->timer, on_timer, TERM_WAIT_MS * 4, 0);
-        }
+        leaving(w);
         return;
     }
     wire_feed(&w->in, b->base, (size_t)n);
@@ -583,15 +588,17 @@ struct write {
     struct worker *asked; /* whose answer is waited for, NULL: there is none */
 };
 
-/* A request that has not arrived has no answer, and its worker may wait for it as long as we for that. */
+/* A request that has not arrived has no answer, and its worker may wait for it as long as we for that. A broken pipe is its end beginning. */
 static void unsent(struct worker *w, int status)
 {
     char text[96];
 
     if (!w->done || w->ended || w->ladder != LADDER_NONE) return;
-    snprintf(text, sizeof text, "%sit cannot be asked: %s", w->words.n ? "\n" : "", uv_strerror(status));
-    keep_words(w, text, strlen(text));
-    climb(w);
+    if (status != UV_EPIPE) {
+        snprintf(text, sizeof text, "%sit cannot be asked: %s", w->words.n ? "\n" : "", uv_strerror(status));
+        keep_words(w, text, strlen(text));
+    }
+    leaving(w);
 }
 
 static void on_written(uv_write_t *r, int status)
