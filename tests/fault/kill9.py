@@ -78,6 +78,7 @@ class Runs:
         self.a, self.folder, self.hot = a, folder, 0
         self.env = dict(os.environ, **{MARK: folder, 'NO_COLOR': '1'})
         self.states = collections.Counter()
+        self.begun = sum(row[0] == 'run' for row in look(a.begin, folder)[0]) if a.begin else 0  # runs of the store to begin with
 
     def start(self, path):
         log = open(os.path.join(self.folder, 'stderr'), 'w+b')
@@ -118,8 +119,8 @@ class Runs:
 
 
 def one(runs, path, wait_s, before, number):
-    """Starts, kills after wait_s, looks. before: rows, number of runs and stage. Returns the same as they are now, and whether the run had
-    ended by itself."""
+    """Starts, kills after wait_s, looks. before: rows, number of runs and stage. Returns the same as they are now, whether it was killed, and
+    whether the run is over: it ended by itself, or was killed behind its last transaction (the same command would begin another)."""
     rows, stage = before
     p = runs.start(path)
     try:
@@ -143,7 +144,7 @@ def one(runs, path, wait_s, before, number):
     now = (sum(row[0] == 'run' for row in after), STAGES.index(state) if state in STAGES else -1)
     if now < stage:
         fail(f'{when}: run {now[0]} is in stage {now[1]}, and was run {stage[0]} in stage {stage[1]}: back by more than the stage in hand')
-    return (after, now), code is not None
+    return (after, now), code is None, code is not None or (state == 'done' and now[0] > runs.begun)
 
 
 def main():
@@ -181,12 +182,12 @@ def main():
             while not done:
                 last = kills >= a.kills or time.monotonic() > end
                 started = time.monotonic()
-                now, done = one(runs, path, 120 if last else draw.uniform(0, length_s), now, kills)
-                if done and in_a_row == 0:
+                now, killed, done = one(runs, path, 120 if last else draw.uniform(0, length_s), now, kills)
+                if not killed and in_a_row == 0:
                     length_s = min(length_s, time.monotonic() - started)
-                kills += not done
-                in_a_row += not done
-                if not done and kills % 10 == 1 and os.path.exists(path):
+                kills += killed
+                in_a_row += killed
+                if killed and kills % 10 == 1 and os.path.exists(path):
                     runs.doctor(path)
             db = store.connect(path)
             got, have = store.champion(db), store.sizes(db)
