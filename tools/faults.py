@@ -246,6 +246,7 @@ def main():
     parser.add_argument('--results', type=pathlib.Path, default=os.environ.get('FATUNE_FAULT_RESULTS', ROOT / 'build/tests/fault_rows'))
     a = parser.parse_args()
     rows, results = load(), pathlib.Path(a.results)
+    os.environ.setdefault('SOURCE_DIR', str(ROOT))  # by hand: a script that does not find its own tree must not go on in this one
     if a.what == 'run':
         row = next((r for r in rows if r.number == a.row), None)
         if row is None:
