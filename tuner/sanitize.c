@@ -251,8 +251,8 @@ void sanitize_read(struct sanitize_result *out, const char *tool, int code, cons
     else if (binary && strcmp(made ? made : "", binary) != 0)
         say(out, SANITIZE_NOT_RUN, "%s",
             "the kernel was not seen: the templates or the compiler make other code of it today");
-    else if (out->errors == 0 && code != 0)
-        say(out, SANITIZE_NOT_RUN, "%s", "it reported nothing, but did not end well");
+    else if (code != (out->errors > 0 ? FOUND_CODE : 0))
+        say(out, SANITIZE_NOT_RUN, "%s", "it did not end as a tool does that is through");
     else if (out->errors > 0)
         say(out, SANITIZE_WAIVED, "%s", "all that it reported is waived");
     else

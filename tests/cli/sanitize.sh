@@ -55,6 +55,7 @@ waiver() { printf -- '- {tool: %s, match: "%s", why: "seen before", until: %s}\n
 waiver memcheck '__global__ write.*' 2999-12-31 >w.yaml
 says_of error 0 waived --waivers w.yaml
 json "d['tools'][0]['waived'] == 1 and d['tools'][0]['texts'] == []"
+FAKE_SANITIZER_CODE=139 says_of error 4 'not run' --waivers w.yaml # all waived, and the tool crashed
 says_of two 3 errors --waivers w.yaml
 json "d['tools'][0]['texts'][0].startswith('Invalid __shared__')"
 says_of clean 0 clean --waivers w.yaml
