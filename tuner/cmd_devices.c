@@ -187,8 +187,8 @@ static void visit(struct report *r, const struct target *t)
         row(r, false, name, e.text);
         goto out;
     }
-    outcome = worker_call_take(w, json_pack("{s:s,s:o,s:b}", "op", "open", "target", target_to_json(t), "look", 1), 30,
-                               NULL, NULL, &reply);
+    outcome = worker_call_take(w, json_pack("{s:s,s:o,s:b}", "op", "open", "target", target_to_json(t), "look", 1),
+                               worker_deadline(30), NULL, NULL, &reply);
     error = wire_error(reply);
     facts = json_object_get(reply, "environment");
     if (outcome != WORKER_REPLY || error) {

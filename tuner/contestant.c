@@ -12,6 +12,7 @@
 #include "buf.h"
 #include "target.h"
 
+/* Seconds without a sign of life: importing a framework from a cold disk takes most of a minute. */
 #define DEADLINE_S 120.0
 #define PUMP_S 1.0
 #define LAST_LINES 3
@@ -275,14 +276,6 @@ bool contestant_wait(struct contestant *c)
     return c->state == CONTESTANT_READY;
 }
 
-double contestant_deadline(void)
-{
-    const char *text = getenv("FATUNE_DEADLINE_S");
-    double s = text ? strtod(text, NULL) : 0;
-
-    return s > 0 ? s : DEADLINE_S;
-}
-
 int contestant_open(struct contestant **out, struct worker_loop *l, const struct contestant_program *p,
                     const struct target *t, const struct contestant_hooks *hooks, struct err *e)
 {
@@ -292,7 +285,7 @@ int contestant_open(struct contestant **out, struct worker_loop *l, const struct
     const struct worker_program program = {p->args, p->folder, env};
 
     if (!c) return err_nomem(e);
-    *c = (struct contestant){.loop = l, .deadline_s = contestant_deadline()};
+    *c = (struct contestant){.loop = l, .deadline_s = worker_deadline(DEADLINE_S)};
     snprintf(c->name, sizeof c->name, "%s", p->name);
     if (t && strcmp(t->driver, "cuda") == 0 && *t->uuid) {
         snprintf(visible, sizeof visible, "CUDA_VISIBLE_DEVICES=%s", t->uuid);

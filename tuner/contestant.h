@@ -52,8 +52,6 @@ struct contestant_hooks {
     void *ctx;
 };
 
-/* Seconds without a sign of life: FATUNE_DEADLINE_S, else 120, since importing a framework from a cold disk takes most of a minute. */
-double contestant_deadline(void);
 /* Starts it and asks for its hello, without waiting. t (NULL: none yet) is the device it will see. p and hooks are copied. */
 int contestant_open(struct contestant **out, struct worker_loop *l, const struct contestant_program *p,
                     const struct target *t, const struct contestant_hooks *hooks, struct err *e);

@@ -16,6 +16,7 @@ static int ask(json_t *request, json_t **reply, struct err *e)
 {
     struct worker_loop *l = NULL;
     struct worker *w;
+    double deadline_s = worker_deadline(ANSWER_S);
     int rc;
 
     *reply = NULL;
@@ -28,7 +29,14 @@ static int ask(json_t *request, json_t **reply, struct err *e)
         json_decref(request);
         goto out;
     }
-    if (worker_call_take(w, request, ANSWER_S, NULL, NULL, reply) != WORKER_REPLY) {
+    switch (worker_call_take(w, request, deadline_s, NULL, NULL, reply)) {
+    case WORKER_REPLY: break;
+    case WORKER_HUNG:
+    case WORKER_UNKILLABLE:
+        rc = err_set(e, ERR_DEVICE, "asking the drivers for devices failed: no answer within %g s (FATUNE_DEADLINE_S)",
+                     deadline_s);
+        goto out;
+    default:
         rc = err_set(e, ERR_DEVICE, "asking the drivers for devices failed: %s", worker_words(w));
         goto out;
     }
