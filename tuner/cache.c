@@ -1,12 +1,10 @@
 /* KEY.json is written last and names the image's digest: without it, or when they disagree, there is no entry. */
 #include "cache.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "paths.h"
@@ -37,25 +35,6 @@ static int put(const char *path, const void *bytes, size_t n, struct err *e)
     return buf_write_file(path, bytes, n, &why) == 0 ? 0 : unwritable(path, why.text, e);
 }
 
-/* The key's folder, with all that is missing above it. */
-static int make_folder(const char *dir, const char *key, struct err *e)
-{
-    char path[PATH_MAX];
-
-    if (snprintf(path, sizeof path, "%s/%.2s/", dir, key) >= (int)sizeof path)
-        return err_set(e, ERR_STORE, "path too long: %s", dir);
-    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        if (mkdir(path, 0777) != 0 && errno != EEXIST) {
-            char why[PATH_MAX + 64];
-            snprintf(why, sizeof why, "cannot create folder %s: %s", path, strerror(errno));
-            return unwritable(path, why, e);
-        }
-        *slash = '/';
-    }
-    return 0;
-}
-
 void cache_key(char key[DIGEST_HEX], const struct target *t, const char *source, const char *entry,
                const char *const *options)
 {
@@ -74,9 +53,11 @@ int cache_put_source(const char *dir, const char *key, const char *source, struc
 {
     char path[PATH_MAX];
     struct buf kept = {0};
+    struct err why = {0};
     bool same;
 
-    if (make_folder(dir, key, e) != 0 || path_of(path, dir, key, "src", e) != 0) return -1;
+    if (path_of(path, dir, key, "src", e) != 0) return -1;
+    if (paths_make(path, &why) != 0) return unwritable(path, why.text, e);
     same = buf_read_file(&kept, path, FILE_MAX, ERR_STORE, NULL) == 0 && strcmp(buf_text(&kept), source) == 0;
     buf_free(&kept);
     return same ? 0 : put(path, source, strlen(source), e);

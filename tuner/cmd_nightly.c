@@ -1,11 +1,9 @@
 /* fatune nightly: one night of each space, one after the other, under one lock. Whatever becomes of a space, the others have their night; the
  * worst exit code is the program's. */
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "command.h"
@@ -52,6 +50,7 @@ static int report_stem(const struct nightly *n, const json_t *night, char *out, 
 {
     const char *store = paths_store(n->tune.store), *slash = strrchr(store, '/');
     char folder[3072], device[32];
+    struct err why = {0};
     size_t k = 0;
 
     if (n->reports)
@@ -62,10 +61,11 @@ static int report_stem(const struct nightly *n, const json_t *night, char *out, 
     for (const char *p = text(night, "device"); *p && k + 1 < sizeof device; p++)
         if (*p != ':') device[k++] = *p;
     device[k] = '\0';
-    if (command_folder(folder, "--reports DIR", e) != 0) return -1;
     if (snprintf(out, size, "%s/%s-%s-night%lld", folder, text(night, "space"), device,
                  (long long)json_integer_value(json_object_get(night, "night"))) >= (int)size)
         return err_set(e, ERR_SYSTEM, "path too long: %.200s...", folder);
+    if (paths_make(out, &why) != 0)
+        return err_set(e, why.code, "%.2000s; name another place with --reports DIR", why.text);
     return 0;
 }
 

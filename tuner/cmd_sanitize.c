@@ -2,76 +2,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "command.h"
 #include "paths.h"
+#include "point.h"
 #include "sanitize.h"
-#include "store.h"
 
-enum { FOUND = 3, NOT_RUN = 4, MOST_EVAL = 24 };
-
-struct point { /* what `fatune eval` is told */
-    struct buf folder, space, tmpl, set, binary;
-};
-
-static void point_free(struct point *p)
-{
-    buf_free(&p->folder);
-    buf_free(&p->space);
-    buf_free(&p->tmpl);
-    buf_free(&p->set);
-    buf_free(&p->binary);
-}
-
-/* sanitize/NAME beside the store. */
-static int folder_of(struct point *p, const char *store, const char *name, struct err *e)
-{
-    const char *slash = strrchr(store, '/');
-
-    buf_printf(&p->folder, "%.*s/sanitize/%s", slash ? (int)(slash - store) : 1, slash ? store : ".", name);
-    return command_folder(buf_text(&p->folder), "--store FILE", e);
-}
-
-/* The version's point, of its space as the run had it, which is written beside the logs. */
-static int find(struct point *p, const char *path, const char *track, const char *name, struct err *e)
-{
-    struct store *s = NULL;
-    struct store_version v = {0};
-    struct store_run run = {0};
-    char *title = NULL, *text = NULL;
-    const char *key;
-    json_t *value;
-    bool found;
-    int rc;
-
-    TRY(store_open(&s, path, STORE_READ, e));
-    TRY(store_version_find(s, track, name, &v, &found, e));
-    if (!found) TRY(store_version_unnamed(s, track, name, &v, &found, e));
-    if (!found) {
-        rc = err_set(e, ERR_USAGE,
-                     "no version is called %s, no candidate's digest begins so, and no file has this name; `fatune "
-                     "champion history` lists versions",
-                     name);
-        goto out;
-    }
-    TRY(store_run_get(s, v.run, &run, e));
-    TRY(store_space_text(s, run.space, &title, &text, e));
-    TRY(folder_of(p, path, v.name, e));
-    buf_printf(&p->space, "%s/space.yaml", buf_text(&p->folder));
-    TRY(buf_write_file(buf_text(&p->space), text, strlen(text), e));
-    buf_puts(&p->tmpl, json_string_value(json_object_get(v.params, "template")));
-    json_object_foreach(json_object_get(v.params, "params"), key, value)
-        buf_printf(&p->set, "%s%s=%" JSON_INTEGER_FORMAT, p->set.n ? "," : "", key, json_integer_value(value));
-    buf_puts(&p->binary, v.binary);
-out:
-    store_version_free(&v);
-    store_run_free(&run);
-    free(title);
-    free(text);
-    store_close(s);
-    return rc;
-}
+enum { FOUND = 3, NOT_RUN = 4 };
 
 static json_t *to_json(const char *tool, const struct sanitize_result *r)
 {
@@ -86,13 +23,12 @@ static int exec(const struct command *self, int argc, char **argv)
     struct sanitize_waivers *waivers = NULL;
     struct sanitize_result result;
     struct point p = {0};
-    struct stat st;
     struct err e = {0};
     const char *only = NULL, *file = NULL, *device = NULL, *track = NULL, *templates = NULL, *path = NULL;
-    const char *set = NULL, *tmpl = NULL, *eval[MOST_EVAL];
+    const char *set = NULL, *tmpl = NULL, *eval[POINT_ARGS];
     bool json = false;
     json_t *out = NULL, *list = NULL;
-    int n = 0, rc, code = 0;
+    int rc, code = 0;
     const struct command_option options[] = {
         {"tool", OPTION_TEXT, &only, "NAME", "one of memcheck, racecheck, synccheck, initcheck (default: all four)"},
         {"sanitizer", OPTION_TEXT, &job.program, "FILE", "the program (default: compute-sanitizer, from PATH)"},
@@ -117,29 +53,15 @@ static int exec(const struct command *self, int argc, char **argv)
     else if (!(job.minutes > 0))
         rc = err_set(&e, ERR_USAGE, "--minutes takes a number above 0");
     if (rc == 0 && file) rc = sanitize_waivers_load(&waivers, file, &e);
-    if (rc == 0 && stat(operands.text[0], &st) == 0 && S_ISREG(st.st_mode)) {
-        buf_puts(&p.space, operands.text[0]);
-        if (tmpl) buf_puts(&p.tmpl, tmpl);
-        if (set) buf_puts(&p.set, set);
-        rc = folder_of(&p, path, "point", &e);
-    } else if (rc == 0 && (set || tmpl)) {
-        rc = err_set(&e, ERR_USAGE, "--set and --template are for a SPACE; %s is no file", operands.text[0]);
-    } else if (rc == 0) {
-        rc = find(&p, path, track, operands.text[0], &e);
-    }
+    if (rc == 0)
+        rc = point_find(
+            &p,
+            &(struct point_query){
+                .kind = "sanitize", .name = operands.text[0], .store = path, .track = track, .tmpl = tmpl, .set = set},
+            &e);
     if (rc != 0) goto out;
 
-    eval[n++] = buf_text(&p.space);
-    eval[n++] = "--quick";
-    eval[n++] = "--samples=1";
-    eval[n++] = "--json";
-    eval[n++] = "--store";
-    eval[n++] = path;
-    if (p.tmpl.n) eval[n++] = "--template", eval[n++] = buf_text(&p.tmpl);
-    if (p.set.n) eval[n++] = "--set", eval[n++] = buf_text(&p.set);
-    if (device) eval[n++] = "--device", eval[n++] = device;
-    if (templates) eval[n++] = "--templates", eval[n++] = templates;
-    eval[n] = NULL;
+    point_args(&p, path, device, templates, eval);
     job.eval = eval;
     job.folder = buf_text(&p.folder);
     job.waivers = waivers;

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* Words filled into lines of at most 79 columns; a newline in the text is a space like any other. */
 static void print_filled(const char *text)
@@ -185,20 +184,4 @@ int command_print_json(json_t *j)
 
     json_decref(j);
     return bad ? 70 : 0;
-}
-
-int command_folder(const char *path, const char *option, struct err *e)
-{
-    char part[4096];
-
-    if (snprintf(part, sizeof part, "%s/", path) >= (int)sizeof part)
-        return err_set(e, ERR_SYSTEM, "path too long: %.200s...", path);
-    for (char *p = strchr(part + 1, '/'); p; p = strchr(p + 1, '/')) {
-        *p = '\0';
-        if (mkdir(part, 0777) != 0 && errno != EEXIST)
-            return err_set(e, ERR_SYSTEM, "cannot create the folder %s: %s; name another with %s", part,
-                           strerror(errno), option);
-        *p = '/';
-    }
-    return 0;
 }

@@ -52,7 +52,5 @@ int command_parse(const struct command *c, const struct command_option *options,
 int command_fail(const struct err *e, bool json);
 /* Prints j to stdout (sorted keys, indented) and frees it; returns 0, or 70 when the write failed. */
 int command_print_json(json_t *j);
-/* Makes the folder and all that is missing above it. option: what names another, for the message. ERR_SYSTEM. */
-int command_folder(const char *path, const char *option, struct err *e);
 
 #endif

@@ -1,9 +1,11 @@
 #include "paths.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -71,6 +73,21 @@ int paths_cache(char *out, size_t size, const char *store, struct err *e)
     int n = snprintf(out, size, "%.*scache", slash ? (int)(slash + 1 - store) : 0, store);
 
     return n < 0 || (size_t)n >= size ? err_set(e, ERR_STORE, "path too long: %s", store) : 0;
+}
+
+int paths_make(const char *file, struct err *e)
+{
+    char path[PATH_MAX];
+
+    if (snprintf(path, sizeof path, "%s", file) >= (int)sizeof path)
+        return err_set(e, ERR_SYSTEM, "the path is too long: %.200s...", file);
+    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(path, 0777) != 0 && errno != EEXIST)
+            return err_set(e, ERR_SYSTEM, "cannot create the folder %.1000s: %s", path, strerror(errno));
+        *slash = '/';
+    }
+    return 0;
 }
 
 void paths_free_space(char *out, size_t size, const char *file)

@@ -22,6 +22,8 @@ void paths_contestants(struct paths *out, const char *space_path, const char *ex
 const char *paths_store(const char *option);
 /* The binary cache beside the store. */
 int paths_cache(char *out, size_t size, const char *store, struct err *e);
+/* Makes every folder on the way to file: all of it up to its last slash. ERR_SYSTEM: which one cannot be, and why; the remedy is its caller's. */
+int paths_make(const char *file, struct err *e);
 /* " (12 kB free in FOLDER)" for the file system of this file's folder, for messages; "" when it cannot be asked. */
 void paths_free_space(char *out, size_t size, const char *file);
 

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "buf.h"
+#include "paths.h"
 #include "store_private.h"
 
 /* A new fate needs a new schema version: the CHECKs name them. */
@@ -266,19 +267,10 @@ static int refuse(const struct store *s, const char *detail, struct err *e)
 
 static int make_folders(const char *path, struct err *e)
 {
-    char folder[PATH_MAX];
-    if (snprintf(folder, sizeof folder, "%s", path) >= (int)sizeof folder)
-        return err_set(e, ERR_STORE, "store %.200s...: the path is too long", path);
-    for (char *p = strchr(folder + 1, '/'); p; p = strchr(p + 1, '/')) {
-        *p = '\0';
-        if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-            return err_set(
-                e, ERR_STORE,
-                "store %.1000s: cannot create the folder %.1000s: %s\nname a writable place with --store FILE", path,
-                folder, strerror(errno));
-        *p = '/';
-    }
-    return 0;
+    struct err why = {0};
+
+    if (paths_make(path, &why) == 0) return 0;
+    return err_set(e, ERR_STORE, "store %.1000s: %.1200s\nname a writable place with --store FILE", path, why.text);
 }
 
 /* ---- the lock ---- */

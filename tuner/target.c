@@ -30,7 +30,8 @@ static int ask(json_t *request, json_t **reply, struct err *e)
         goto out;
     }
     switch (worker_call_take(w, request, deadline_s, NULL, NULL, reply)) {
-    case WORKER_REPLY: break;
+    case WORKER_REPLY:
+        break;
     case WORKER_HUNG:
     case WORKER_UNKILLABLE:
         rc = err_set(e, ERR_DEVICE, "asking the drivers for devices failed: no answer within %g s (FATUNE_DEADLINE_S)",

@@ -48,6 +48,7 @@ target    3  * wire worker
 serve     3  * wire target
 farm      3  * wire worker
 sweep     3  * wire worker farm
+point     3  store
 sanitize  3  doc worker
 contestant 3 * wire worker target
 tune      3  * wire worker target farm contestant
