@@ -284,46 +284,11 @@ static json_t *read_answer(const char *file)
     return answer;
 }
 
-static void ignore(void *ctx, struct worker *w, enum worker_outcome outcome, const json_t *reply)
-{
-    (void)w;
-    (void)reply;
-    *(enum worker_outcome *)ctx = outcome;
-}
-
-/* Runs args until they end or the time is over. What they print goes to a file, so that no line comes for the pipe, which stays open as
- * descriptor 4: it is the end of the process that ends the wait. What runs below the tool has it for a parent, not us. */
-static int run(const struct sanitize_job *job, const char *const *args, const char *answer, int *code, char *words,
-               size_t size, struct err *e)
-{
-    const char *shell[MOST_OPTIONS + 64] = {"sh", "-c", "unset FATUNE_SUPERVISOR; exec 4>&1 >\"$0\"; exec \"$@\"",
-                                            answer};
-    const struct worker_program program = {(char *const *)shell, NULL,
-                                           (const char *const[]){"FATUNE_DEADLINE_S=600", NULL}};
-    struct worker_loop *loop = NULL;
-    struct worker *w = NULL;
-    enum worker_outcome outcome = WORKER_REPLY;
-    int n = 4, rc;
-
-    while (*args && n < (int)(sizeof shell / sizeof *shell) - 1)
-        shell[n++] = *args++;
-    TRY(worker_loop_open(&loop, e));
-    TRY(worker_spawn_program(loop, &program, &w, e));
-    TRY(worker_request_take(w, json_pack("{s:s}", "line", ""), 60 * job->minutes, ignore, &outcome, e));
-    while (worker_busy(w) && !worker_interrupted(loop))
-        worker_pump(loop, 1);
-    if (worker_interrupted(loop)) rc = err_set(e, ERR_INTERRUPTED, "interrupted");
-    *code = worker_exit_code(w);
-    snprintf(words, size, "%s", worker_words(w));
-out:
-    worker_stop(w);
-    worker_loop_close(loop);
-    return rc;
-}
-
 int sanitize_run(const struct sanitize_job *job, struct sanitize_result *out, struct err *e)
 {
     const char *args[MOST_OPTIONS + 32];
+    const struct worker_program program = {(char *const *)args, NULL,
+                                           (const char *const[]){"FATUNE_DEADLINE_S=600", NULL}};
     char exe[4096], found[32], log_option[4200], words[512] = "", today[11];
     struct buf log_file = {0}, answer = {0}, printed = {0}, log = {0};
     struct err ignored = {0};
@@ -363,7 +328,7 @@ int sanitize_run(const struct sanitize_job *job, struct sanitize_result *out, st
         args[n++] = job->eval[i];
     args[n] = NULL;
 
-    rc = run(job, args, buf_text(&answer), &code, words, sizeof words, e);
+    rc = worker_run(&program, buf_text(&answer), job->minutes, &code, words, sizeof words, e);
     if (rc == 0) {
         buf_write_file(buf_text(&printed), words, strlen(words), &ignored);
         if (buf_read_file(&log, buf_text(&log_file), LOG_LIMIT, ERR_SYSTEM, &ignored) != 0) buf_clear(&log);

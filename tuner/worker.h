@@ -47,6 +47,11 @@ struct worker_program {
 };
 #define WORKER_ENV_MAX 4
 int worker_spawn_program(struct worker_loop *l, const struct worker_program *p, struct worker **out, struct err *e);
+/* Such a program that speaks no lines and is given none, run to its end: its standard output becomes the file `printed` (in its folder), the
+ * last of its standard error goes to words. *code: what it ended with, 128 + the signal, 127 when it cannot be started, -1 when it took longer
+ * than `minutes` and was killed. ERR_INTERRUPTED, ERR_SYSTEM; what becomes of it is a result. Has a loop of its own. */
+int worker_run(const struct worker_program *p, const char *printed, double minutes, int *code, char *words, size_t size,
+               struct err *e);
 /* The child's side of it: dies with its supervisor, then becomes the program. Returns an exit code when that fails. */
 int worker_exec(char *const *args);
 /* Ends it politely, then by force. Frees it; NULL is allowed. Waits for the end, but inside a callback of the loop, where the end is

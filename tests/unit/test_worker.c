@@ -705,6 +705,46 @@ static void orphan(void **state)
     prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
+/* A program that speaks no lines: its output is a file, its end a result. */
+static void run_to_end(void **state)
+{
+    static const struct {
+        const char *script, *printed, *words;
+        double minutes;
+        int code;
+    } rows[] = {
+        {"echo out; echo word >&2; [ -z \"$FATUNE_SUPERVISOR\" ] && [ \"$A\" = b ]", "out\n", "word", 1, 0},
+        {"head -c 200000 /dev/zero; exit 3", NULL, "exit code 3", 1, 3},
+        {"kill -SEGV $$", "", "signal", 1, 139},
+        {"exec fatune-no-such-program", "", "not found", 1, 127},
+        {"echo begun; exec sleep 100", "begun\n", "", 0.01, -1},
+    };
+    char folder[] = "/tmp/fatune_run_XXXXXX", path[64], words[512];
+    struct err e = {0};
+    struct buf printed = {0};
+    int code;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/printed", folder);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char *args[] = {(char[]){"sh"}, (char[]){"-c"}, (char *)(uintptr_t)rows[i].script, NULL};
+        const struct worker_program p = {args, folder, (const char *const[]){"A=b", NULL}};
+
+        assert_int_equal(worker_run(&p, "printed", rows[i].minutes, &code, words, sizeof words, &e), 0);
+        assert_int_equal(code, rows[i].code);
+        assert_non_null(strstr(words, rows[i].words));
+        assert_int_equal(buf_read_file(&printed, path, 1 << 20, ERR_SYSTEM, &e), 0);
+        if (rows[i].printed)
+            assert_string_equal(buf_text(&printed), rows[i].printed);
+        else
+            assert_int_equal(printed.n, 200000);
+        buf_free(&printed);
+    }
+    unlink(path);
+    rmdir(folder);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, before, after)
 
 int main(int argc, char **argv)
@@ -714,7 +754,7 @@ int main(int argc, char **argv)
         CASE(deadlines),     CASE(progress_renews), CASE(slow_death),    CASE(words),
         CASE(grandchildren), CASE(stop_busy),       CASE(side_by_side),  CASE(stop_in_callback),
         CASE(pump_waits),    CASE(interrupted),     CASE(second_signal), CASE(lines),
-        CASE(line_ends),     CASE(orphan),
+        CASE(line_ends),     CASE(orphan),          CASE(run_to_end),
     };
 
     if (argc == 2 && strcmp(argv[1], "--worker") == 0) return worker_main();
