@@ -182,7 +182,7 @@ struct store_champion {
 };
 void store_champion_free(struct store_champion *c);
 
-struct store_decision {          /* what one verdict writes, in one transaction */
+struct store_decision {          /* what one verdict writes */
     int64_t run, trial, control; /* control 0: none */
     const char *track;
     const struct verdict *verdict; /* NULL: a default is crowned and nobody was there to try */
@@ -194,8 +194,9 @@ struct store_decision {          /* what one verdict writes, in one transaction 
     const char *as;             /* version name, NULL: next free v<N> of the track */
     const char *note;
 };
-/* version_name receives the new champion's name when there is an action. A taken name is ERR_USAGE before anything is written. */
-int store_decide(struct store *s, const struct store_decision *d, char version_name[64], struct err *e);
+/* The n decisions of one confirmation, in one transaction, at most one of them with an action: version_name (may be NULL) receives the new
+ * champion's name. A taken name is ERR_USAGE before anything is written. */
+int store_decide(struct store *s, const struct store_decision *d, int n, char version_name[64], struct err *e);
 /* Standing champion of a track, as the log says; *found. */
 int store_champion(struct store *s, const char *track, struct store_champion *out, bool *found, struct err *e);
 /* Oldest first, every action; track NULL: all tracks. */

@@ -555,14 +555,16 @@ out:
     return rc;
 }
 
-int store_decide(struct store *s, const struct store_decision *d, char version_name[64], struct err *e)
+int store_decide(struct store *s, const struct store_decision *d, int n, char version_name[64], struct err *e)
 {
     static const char what[] = "write a verdict";
     char name[64] = "";
-    int rc;
-    if (d->action && d->as) TRY(check_name(d->as, e));
+    int rc = 0;
+    for (int i = 0; i < n; i++)
+        if (d[i].action && d[i].as) TRY(check_name(d[i].as, e));
     TRY(store_begin(s, what, e));
-    rc = decide(s, d, name, what, e);
+    for (int i = 0; i < n && rc == 0; i++)
+        rc = decide(s, &d[i], name, what, e);
     TRY(store_end(s, rc, what, e));
     if (version_name) snprintf(version_name, 64, "%s", name);
 out:

@@ -242,25 +242,35 @@ json_t *tune_facts(struct tune *t, struct tune_item *i)
     return facts;
 }
 
-static int write_decision(struct tune *t, const struct confirm *c, const struct finalist *f, const char *action,
-                          struct tune_item *becomes, const char *note, char name[64], struct err *e)
+/* Every finalist's verdict, and who becomes champion by one of them (by: -1: by none, nobody was there to try; becomes NULL: the champion stays). */
+static int write_decision(struct tune *t, const struct confirm *c, int by, struct tune_item *becomes, const char *note,
+                          char name[64], struct err *e)
 {
-    struct store_decision d = {.run = t->run.id,
-                               .trial = f ? f->trial_id : 0,
-                               .control = c->control_id,
-                               .track = t->track,
-                               .verdict = f ? &f->verdict : NULL,
-                               .candidate = f ? f->item->row : becomes->row,
-                               .binary = becomes ? becomes->job.key : f->item->job.key,
-                               .action = action,
-                               .champion_candidate = becomes ? becomes->row : 0,
-                               .as = t->o->as,
-                               .note = note};
+    struct store_decision d[TUNE_RACE_KEEP + 1];
     json_t *facts = becomes ? tune_facts(t, becomes) : NULL;
-    int rc;
+    int n = 0, rc;
 
-    d.facts = facts;
-    rc = store_decide(t->store, &d, name, e);
+    for (int i = 0; i < c->n; i++)
+        d[n++] = (struct store_decision){.run = t->run.id,
+                                         .trial = c->f[i].trial_id,
+                                         .control = c->control_id,
+                                         .track = t->track,
+                                         .verdict = &c->f[i].verdict,
+                                         .candidate = c->f[i].item->row,
+                                         .binary = c->f[i].item->job.key};
+    if (becomes && by < 0) {
+        by = n;
+        d[n++] = (struct store_decision){.run = t->run.id, .track = t->track, .candidate = becomes->row};
+    }
+    if (becomes) {
+        d[by].action = t->has_champion ? "promote" : "crown";
+        d[by].binary = becomes->job.key;
+        d[by].facts = facts;
+        d[by].champion_candidate = becomes->row;
+        d[by].as = t->o->as;
+        d[by].note = note;
+    }
+    rc = store_decide(t->store, d, n, name, e);
     json_decref(facts);
     return rc;
 }
@@ -286,15 +296,13 @@ static bool is_default(struct tune *t, const struct tune_item *i)
 
 static int conclude(struct tune *t, const struct confirm *c, struct err *e)
 {
-    int fastest = best_promotion(c), best = t->o->no_promote ? -1 : fastest, last = best;
+    int fastest = best_promotion(c), best = t->o->no_promote ? -1 : fastest;
+    bool crown = best < 0 && !t->has_champion && !t->o->no_promote && t->standing;
     char name[64] = "";
 
     t->winner = fastest >= 0 && (best >= 0 || !t->has_champion) ? c->f[fastest].item : t->standing;
-    if (last < 0 && c->n > 0) last = 0; /* a default is crowned on the first finalist's verdict */
-    for (int i = 0; i < c->n; i++)
-        if (i != last && write_decision(t, c, &c->f[i], NULL, NULL, "", name, e) != 0) return -1;
     if (best >= 0) {
-        if (write_decision(t, c, &c->f[best], t->has_champion ? "promote" : "crown", c->f[best].item,
+        if (write_decision(t, c, best, c->f[best].item,
                            t->has_champion ? "faster than the champion before it"
                            : is_default(t, t->standing)
                                ? "faster than the default configuration"
@@ -302,19 +310,17 @@ static int conclude(struct tune *t, const struct confirm *c, struct err *e)
                            name, e) != 0)
             return -1;
         tune_report(t, "%s is the new champion", name);
-        return 0;
-    }
-    if (!t->has_champion && !t->o->no_promote && t->standing) {
-        if (write_decision(t, c, c->n ? &c->f[last] : NULL, "crown", t->standing,
+    } else if (crown) { /* on the first finalist's verdict */
+        if (write_decision(t, c, c->n ? 0 : -1, t->standing,
                            is_default(t, t->standing) ? "the default configuration: no candidate was proven faster"
                                                       : "no default passed, and no other candidate was proven faster",
                            name, e) != 0)
             return -1;
         tune_report(t, "%s, the standing arm, is champion: no candidate was proven faster", name);
-        return 0;
+    } else {
+        if (write_decision(t, c, -1, NULL, "", name, e) != 0) return -1;
+        if (t->has_champion) tune_report(t, "champion %s stays", t->champion.version.name);
     }
-    if (last >= 0 && write_decision(t, c, &c->f[last], NULL, NULL, "", name, e) != 0) return -1;
-    if (t->has_champion) tune_report(t, "champion %s stays", t->champion.version.name);
     return 0;
 }
 
