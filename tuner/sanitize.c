@@ -5,14 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "doc.h"
-#include "worker.h"
+#include "tool.h"
 
-#define LOG_LIMIT (16u << 20)
 #define MOST_REPORTS 20
-#define MOST_OPTIONS 24
 #define FOUND_CODE 86 /* what the tool ends with when it found something: no exit code of fatune's */
 
 const char *const sanitize_tools[] = {"memcheck", "racecheck", "synccheck", "initcheck", NULL};
@@ -265,89 +262,41 @@ void sanitize_result_free(struct sanitize_result *r)
     r->reports = NULL;
 }
 
-/* ---- the process ---- */
-
-/* The answer of `fatune eval --json`, where whatever else prints there does not hide it. */
-static json_t *read_answer(const char *file)
-{
-    struct buf text = {0};
-    struct err ignored = {0};
-    json_t *answer = NULL;
-    const char *begin;
-
-    if (buf_read_file(&text, file, LOG_LIMIT, ERR_SYSTEM, &ignored) == 0) {
-        begin = buf_text(&text);
-        if (*begin != '{') begin = (begin = strstr(begin, "\n{")) ? begin + 1 : NULL;
-        if (begin) answer = json_loads(begin, JSON_DISABLE_EOF_CHECK, NULL);
-    }
-    buf_free(&text);
-    return answer;
-}
-
 int sanitize_run(const struct sanitize_job *job, struct sanitize_result *out, struct err *e)
 {
-    const char *args[MOST_OPTIONS + 32];
-    const struct worker_program program = {(char *const *)args, NULL,
-                                           (const char *const[]){"FATUNE_DEADLINE_S=600", NULL}};
-    char exe[4096], found[32], log_option[4200], words[512] = "", today[11];
-    struct buf log_file = {0}, answer = {0}, printed = {0}, log = {0};
-    struct err ignored = {0};
+    const char *args[TOOL_ARGS];
+    char found[32], log[4200], today[11];
+    struct tool_end end;
     time_t now = time(NULL);
     struct tm utc;
-    json_t *eval = NULL;
-    ssize_t length = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    int n = 0, code = -1, rc;
+    int n = 0;
 
     memset(out, 0, sizeof *out);
-    if (length <= 0) return err_set(e, ERR_SYSTEM, "cannot read the name of this program from /proc/self/exe");
-    exe[length] = '\0';
-    buf_printf(&log_file, "%s/%s.log", job->folder, job->tool);
-    buf_printf(&answer, "%s/%s.json", job->folder, job->tool);
-    buf_printf(&printed, "%s/%s.txt", job->folder, job->tool);
     snprintf(found, sizeof found, "--error-exitcode=%d", FOUND_CODE);
-    snprintf(log_option, sizeof log_option, "--log-file=%s", buf_text(&log_file));
-    remove(buf_text(&log_file)); /* an old one must not speak for this run */
-    remove(buf_text(&answer));
-
+    snprintf(log, sizeof log, "--log-file=%s/%s.log", job->folder, job->tool);
     args[n++] = job->program;
     args[n++] = "--tool";
     args[n++] = job->tool;
     args[n++] = found;
     args[n++] = "--target-processes=all";
     args[n++] = "--print-limit=1000"; /* a fault that every thread has fills a disk otherwise */
-    args[n++] = log_option;
+    args[n++] = log;
     for (size_t i = 0; i < sizeof options_of / sizeof *options_of; i++)
         for (int k = 1; strcmp(options_of[i][0], job->tool) == 0 && options_of[i][k]; k++)
             args[n++] = options_of[i][k];
-    /* `--program`: the program below dies with the tool, as the tool does with us. */
-    args[n++] = exe;
-    args[n++] = "--program";
-    args[n++] = exe;
-    args[n++] = "eval";
-    for (int i = 0; job->eval[i] && n < (int)(sizeof args / sizeof *args) - 1; i++)
-        args[n++] = job->eval[i];
     args[n] = NULL;
+    if (tool_run(&(struct tool_job){args, job->eval, job->folder, job->tool, job->minutes}, &end, e) != 0) return -1;
 
-    rc = worker_run(&program, buf_text(&answer), job->minutes, &code, words, sizeof words, e);
-    if (rc == 0) {
-        buf_write_file(buf_text(&printed), words, strlen(words), &ignored);
-        if (buf_read_file(&log, buf_text(&log_file), LOG_LIMIT, ERR_SYSTEM, &ignored) != 0) buf_clear(&log);
-        eval = read_answer(buf_text(&answer));
-        gmtime_r(&now, &utc);
-        strftime(today, sizeof today, "%Y-%m-%d", &utc);
-        sanitize_read(out, job->tool, code, buf_text(&log), eval, job->binary, job->waivers, today);
-        if (code == 127)
-            snprintf(out->why, sizeof out->why,
-                     "%s cannot be started; it comes with the CUDA toolkit (on Debian and Ubuntu NVIDIA's package "
-                     "cuda-sanitizer), or --sanitizer FILE says where it is",
-                     job->program);
-        else if (log.n == 0 && out->outcome == SANITIZE_NOT_RUN && code != -1)
-            snprintf(out->why, sizeof out->why, "%s wrote no log; %.380s", job->program, words);
-        json_decref(eval);
-    }
-    buf_free(&log_file);
-    buf_free(&answer);
-    buf_free(&printed);
-    buf_free(&log);
-    return rc;
+    gmtime_r(&now, &utc);
+    strftime(today, sizeof today, "%Y-%m-%d", &utc);
+    sanitize_read(out, job->tool, end.code, buf_text(&end.log), end.eval, job->binary, job->waivers, today);
+    if (end.code == TOOL_MISSING)
+        snprintf(out->why, sizeof out->why,
+                 "%s cannot be started; it comes with the CUDA toolkit (on Debian and Ubuntu NVIDIA's package "
+                 "cuda-sanitizer), or --sanitizer FILE says where it is",
+                 job->program);
+    else if (end.log.n == 0 && out->outcome == SANITIZE_NOT_RUN && end.code != -1)
+        snprintf(out->why, sizeof out->why, "%s wrote no log; %.380s", job->program, end.words);
+    tool_end_free(&end);
+    return 0;
 }
