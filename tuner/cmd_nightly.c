@@ -176,6 +176,8 @@ static int exec(const struct command *self, int argc, char **argv)
          "auto, exhaustive, random or evolve (default: the space's)"},
         {"seed", OPTION_U64, &seed, "N", "what the nights' seeds are drawn from (default: the space's)"},
         {"jobs", OPTION_INT, &n.tune.jobs, "N", "compile workers (default: one a core)"},
+        {"waivers", OPTION_TEXT, &n.tune.waivers, "FILE",
+         "sanitizers' reports that are known, for spaces with `sanitize: required`"},
         {"templates", OPTION_TEXT, &n.tune.templates, "DIR", "look for templates here too"},
         {"reports", OPTION_TEXT, &n.reports, "DIR", "where reports go (default: nightly/ beside the store)"},
         {"store", OPTION_TEXT, &n.tune.store, "FILE", "the store (default: FATUNE_STORE, else results/fatune.db)"},

@@ -28,6 +28,8 @@ static int exec(const struct command *self, int argc, char **argv)
         {"as", OPTION_TEXT, &o.as, "NAME", "name of the version that this run may crown (default: v1, v2, ...)"},
         {"no-promote", OPTION_FLAG, &o.no_promote, NULL, "confirm and report, but leave the champion as it is"},
         {"fresh", OPTION_FLAG, &o.fresh, NULL, "begin anew instead of resuming or reusing evaluations"},
+        {"waivers", OPTION_TEXT, &o.waivers, "FILE",
+         "sanitizers' reports that are known, for spaces with `sanitize: required`"},
         {"templates", OPTION_TEXT, &o.templates, "DIR", "look for templates here too"},
         {"contestants", OPTION_TEXT, &o.contestants, "DIR", "look for contestants here too"},
         {"allow-contestants", OPTION_FLAG, &o.allow_contestants, NULL,

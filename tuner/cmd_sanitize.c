@@ -10,10 +10,40 @@
 
 enum { FOUND = 3, NOT_RUN = 4 };
 
-static json_t *to_json(const char *tool, const struct sanitize_result *r)
+/* A line for each tool: its name while it runs, then the rest. */
+static void show(void *ctx, const char *tool, const struct sanitize_result *r)
 {
-    return json_pack("{s:s,s:s,s:i,s:i,s:s,s:O}", "tool", tool, "outcome", sanitize_outcome_name(r->outcome), "reports",
-                     r->errors, "waived", r->waived, "why", r->why, "texts", r->reports);
+    const struct sanitize_job *job = ctx;
+
+    if (r)
+        printf("%-8s %s: %s/%s.log\n", sanitize_outcome_name(r->outcome), r->why, job->folder, tool);
+    else
+        printf("%-10s ", tool);
+    fflush(stdout);
+}
+
+static bool is_tool(const char *name)
+{
+    for (const char *const *tool = sanitize_tools; *tool; tool++)
+        if (strcmp(name, *tool) == 0) return true;
+    return false;
+}
+
+/* Writes it beside the logs too. */
+static int summary(json_t **out, const char *name, const struct point *p, json_t *tools, struct err *e)
+{
+    struct buf file = {0};
+    int rc = 0;
+
+    buf_printf(&file, "%s/summary.json", p->folder.p);
+    *out = json_pack("{s:s,s:s,s:s,s:s,s:O}", "name", name, "space", p->space.p, "template", p->tmpl.n ? p->tmpl.p : "",
+                     "set", p->set.n ? p->set.p : "", "tools", tools);
+    if (!*out || file.failed)
+        rc = err_nomem(e);
+    else if (json_dump_file(*out, buf_text(&file), JSON_INDENT(2) | JSON_SORT_KEYS) != 0)
+        rc = err_set(e, ERR_SYSTEM, "cannot write %s", buf_text(&file));
+    buf_free(&file);
+    return rc;
 }
 
 static int exec(const struct command *self, int argc, char **argv)
@@ -21,7 +51,7 @@ static int exec(const struct command *self, int argc, char **argv)
     struct command_operands operands;
     struct sanitize_job job = {.program = "compute-sanitizer", .minutes = 10};
     struct sanitize_waivers *waivers = NULL;
-    struct sanitize_result result;
+    enum sanitize_outcome worst;
     struct point p = {0};
     struct err e = {0};
     const char *only = NULL, *file = NULL, *device = NULL, *track = NULL, *templates = NULL, *path = NULL;
@@ -47,8 +77,7 @@ static int exec(const struct command *self, int argc, char **argv)
     if (rc > 0) return 0;
     if (rc < 0) return command_fail(&e, json);
     path = paths_store(path);
-    if (only && strcmp(only, "memcheck") != 0 && strcmp(only, "racecheck") != 0 && strcmp(only, "synccheck") != 0 &&
-        strcmp(only, "initcheck") != 0)
+    if (only && !is_tool(only))
         rc = err_set(&e, ERR_USAGE, "no tool is called %s; there are memcheck, racecheck, synccheck, initcheck", only);
     else if (!(job.minutes > 0))
         rc = err_set(&e, ERR_USAGE, "--minutes takes a number above 0");
@@ -66,36 +95,13 @@ static int exec(const struct command *self, int argc, char **argv)
     job.folder = buf_text(&p.folder);
     job.waivers = waivers;
     job.binary = p.binary.n ? buf_text(&p.binary) : NULL;
-    list = json_array();
-    for (const char *const *tool = sanitize_tools; rc == 0 && *tool; tool++) {
-        if (only && strcmp(only, *tool) != 0) continue;
-        job.tool = *tool;
-        if (!json) {
-            printf("%-10s ", *tool);
-            fflush(stdout);
-        }
-        rc = sanitize_run(&job, &result, &e);
-        if (rc != 0) break;
-        if (!json)
-            printf("%-8s %s%s%s/%s.log\n", sanitize_outcome_name(result.outcome), result.why, ": ", job.folder, *tool);
-        if (result.outcome == SANITIZE_ERRORS) code = FOUND;
-        if (result.outcome == SANITIZE_NOT_RUN && code == 0) code = NOT_RUN;
-        json_array_append_new(list, to_json(*tool, &result));
-        sanitize_result_free(&result);
-    }
-    if (rc == 0) {
-        struct buf file_name = {0};
-        out = json_pack("{s:s,s:s,s:s,s:s,s:O}", "name", operands.text[0], "space", buf_text(&p.space), "template",
-                        buf_text(&p.tmpl), "set", buf_text(&p.set), "tools", list);
-        buf_printf(&file_name, "%s/summary.json", job.folder);
-        if (out && json_dump_file(out, buf_text(&file_name), JSON_INDENT(2) | JSON_SORT_KEYS) != 0)
-            rc = err_set(&e, ERR_SYSTEM, "cannot write %s", buf_text(&file_name));
-        buf_free(&file_name);
-    }
-    if (rc == 0 && json) {
-        rc = command_print_json(out);
+    TRY(sanitize_all(&job, only, json ? NULL : show, &job, &worst, &list, &e));
+    code = worst == SANITIZE_ERRORS ? FOUND : worst == SANITIZE_NOT_RUN ? NOT_RUN : 0;
+    TRY(summary(&out, operands.text[0], &p, list, &e));
+    if (json) {
+        int printed = command_print_json(out);
         out = NULL;
-        if (rc != 0) code = rc, rc = 0;
+        if (printed != 0) code = printed;
     }
 out:
     json_decref(list);

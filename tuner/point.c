@@ -29,6 +29,16 @@ int point_folder(struct buf *out, const char *store, const char *kind, const cha
     return 0;
 }
 
+void point_params(struct point *p, const json_t *cand)
+{
+    const char *key;
+    json_t *value;
+
+    buf_puts(&p->tmpl, json_string_value(json_object_get(cand, "template")));
+    json_object_foreach(json_object_get(cand, "params"), key, value)
+        buf_printf(&p->set, "%s%s=%" JSON_INTEGER_FORMAT, p->set.n ? "," : "", key, json_integer_value(value));
+}
+
 /* The version's parameters, and its space, which is written into the folder. */
 static int from_store(struct point *p, const struct point_query *q, struct err *e)
 {
@@ -36,8 +46,6 @@ static int from_store(struct point *p, const struct point_query *q, struct err *
     struct store_version v = {0};
     struct store_run run = {0};
     char *title = NULL, *text = NULL;
-    const char *key;
-    json_t *value;
     bool found;
     int rc;
 
@@ -56,9 +64,7 @@ static int from_store(struct point *p, const struct point_query *q, struct err *
     TRY(point_folder(&p->folder, q->store, q->kind, v.name, e));
     buf_printf(&p->space, "%s/space.yaml", buf_text(&p->folder));
     TRY(buf_write_file(buf_text(&p->space), text, strlen(text), e));
-    buf_puts(&p->tmpl, json_string_value(json_object_get(v.params, "template")));
-    json_object_foreach(json_object_get(v.params, "params"), key, value)
-        buf_printf(&p->set, "%s%s=%" JSON_INTEGER_FORMAT, p->set.n ? "," : "", key, json_integer_value(value));
+    point_params(p, v.params);
     buf_puts(&p->binary, v.binary);
 out:
     store_version_free(&v);

@@ -5,6 +5,8 @@
 #ifndef POINT_H
 #define POINT_H
 
+#include <jansson.h>
+
 #include "buf.h"
 #include "err.h"
 
@@ -26,6 +28,9 @@ struct point_query {
 };
 /* ERR_USAGE: no such name, or tmpl and set with a version; ERR_STORE; ERR_SYSTEM: the folder. */
 int point_find(struct point *out, const struct point_query *q, struct err *e);
+
+/* Sets tmpl and set. cand: as cand_to_json gives it. */
+void point_params(struct point *p, const json_t *cand);
 
 /* KIND/NAME beside the store, made with all that is missing above it. */
 int point_folder(struct buf *out, const char *store, const char *kind, const char *name, struct err *e);

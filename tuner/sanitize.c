@@ -214,6 +214,7 @@ void sanitize_read(struct sanitize_result *out, const char *tool, int code, cons
     struct reading r = {.out = out, .tool = tool, .waivers = waivers, .today = today};
     const char *fate = json_string_value(json_object_get(eval, "fate")), *line = log;
     const char *made = json_string_value(json_object_get(eval, "binary"));
+    const char *driver = json_string_value(json_object_get(eval, "driver"));
     char text[4096];
 
     memset(out, 0, sizeof *out);
@@ -245,6 +246,8 @@ void sanitize_read(struct sanitize_result *out, const char *tool, int code, cons
         say(out, SANITIZE_NOT_RUN, "%s", "the kernel was not seen: `fatune eval` gave no answer under it");
     else if (strcmp(fate, "OK") != 0)
         say(out, SANITIZE_NOT_RUN, "the kernel did not pass its check under it: %s", fate);
+    else if (driver && strcmp(driver, "opencl") == 0)
+        say(out, SANITIZE_NOT_RUN, "%s", "it sees CUDA's kernels alone, and this one is OpenCL's");
     else if (binary && strcmp(made ? made : "", binary) != 0)
         say(out, SANITIZE_NOT_RUN, "%s",
             "the kernel was not seen: the templates or the compiler make other code of it today");
@@ -299,4 +302,42 @@ int sanitize_run(const struct sanitize_job *job, struct sanitize_result *out, st
         snprintf(out->why, sizeof out->why, "%s wrote no log; %.380s", job->program, end.words);
     tool_end_free(&end);
     return 0;
+}
+
+static json_t *to_json(const char *tool, const struct sanitize_result *r)
+{
+    return json_pack("{s:s,s:s,s:i,s:i,s:s,s:O}", "tool", tool, "outcome", sanitize_outcome_name(r->outcome), "reports",
+                     r->errors, "waived", r->waived, "why", r->why, "texts", r->reports);
+}
+
+int sanitize_all(struct sanitize_job *job, const char *only,
+                 void (*said)(void *ctx, const char *tool, const struct sanitize_result *result), void *ctx,
+                 enum sanitize_outcome *worst, json_t **list, struct err *e)
+{
+    static const int rank[] = {
+        [SANITIZE_CLEAN] = 0, [SANITIZE_WAIVED] = 1, [SANITIZE_NOT_RUN] = 2, [SANITIZE_ERRORS] = 3};
+
+    *worst = SANITIZE_CLEAN;
+    *list = json_array();
+    for (const char *const *tool = sanitize_tools; *tool; tool++) {
+        struct sanitize_result result;
+        int bad;
+        if (only && strcmp(only, *tool) != 0) continue;
+        job->tool = *tool;
+        if (said) said(ctx, *tool, NULL);
+        if (sanitize_run(job, &result, e) != 0) goto failed;
+        if (said) said(ctx, *tool, &result);
+        if (rank[result.outcome] > rank[*worst]) *worst = result.outcome;
+        bad = json_array_append_new(*list, to_json(*tool, &result));
+        sanitize_result_free(&result);
+        if (bad) {
+            err_nomem(e);
+            goto failed;
+        }
+    }
+    return 0;
+failed:
+    json_decref(*list);
+    *list = NULL;
+    return -1;
 }

@@ -50,7 +50,12 @@ struct sanitize_job {
     double minutes;          /* it is killed when it takes longer */
     const struct sanitize_waivers *waivers; /* may be NULL */
 };
-/* Runs it. ERR_INTERRUPTED, ERR_SYSTEM; what the tool does is a result. */
+/* Runs one tool. ERR_INTERRUPTED, ERR_SYSTEM; what the tool does is a result. */
 int sanitize_run(const struct sanitize_job *job, struct sanitize_result *out, struct err *e);
+/* Runs the tool of this name, or all where only is NULL (the job's own tool is not looked at). said (may be NULL) hears of each before it runs,
+ * with no result, and after. *worst: errors, else not run, else waived, else clean. *list: what --json prints, new reference. */
+int sanitize_all(struct sanitize_job *job, const char *only,
+                 void (*said)(void *ctx, const char *tool, const struct sanitize_result *result), void *ctx,
+                 enum sanitize_outcome *worst, json_t **list, struct err *e);
 
 #endif

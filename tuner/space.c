@@ -326,7 +326,8 @@ static int read_looks(struct space *s, const struct doc_node *map, struct err *e
 
 static int read_promote(struct space *s, const struct doc_node *map, struct err *e)
 {
-    static const char *const keys[] = {"min_gain", "hedges_g", "alpha", "target_us", "sessions", "looks"};
+    static const char *const keys[] = {"min_gain", "hedges_g", "alpha", "target_us", "sessions", "looks", "sanitize"};
+    static const char *const sanitize[] = {"no", "required"};
     const struct doc_node *n;
 
     if (doc_keys(map, "`promote`", keys, COUNT(keys), e) != 0 ||
@@ -334,7 +335,8 @@ static int read_promote(struct space *s, const struct doc_node *map, struct err 
         read_double(map, "hedges_g", 0, 100, &s->promote.hedges_g, e) != 0 ||
         read_double(map, "alpha", 1e-5, 0.2, &s->promote.alpha, e) != 0 ||
         read_int(map, "sessions", LEAST_SESSIONS, MOST_SESSIONS, &s->promote.sessions, e) != 0 ||
-        read_looks(s, map, e) != 0)
+        read_looks(s, map, e) != 0 ||
+        read_choice(map, "sanitize", sanitize, COUNT(sanitize), &s->promote.sanitize, e) != 0)
         return -1;
     n = doc_get(map, "target_us");
     if (!n || (n->kind == DOC_TEXT && strcmp(n->text, "none") == 0)) return 0;
@@ -499,6 +501,7 @@ static int take_digest(struct space *s, struct err *e)
                s->promote.target_us, s->promote.sessions);
     for (int i = 0; i < s->promote.nlooks; i++)
         buf_printf(&b, "look %d\n", s->promote.looks[i]);
+    if (s->promote.sanitize) buf_puts(&b, "sanitize required\n");
     rc = buf_check(&b, e);
     if (rc == 0) digest_bytes(s->digest, b.p, b.n);
     buf_free(&b);

@@ -70,6 +70,7 @@ struct space {
         double min_gain, hedges_g, alpha, target_us;
         int sessions;                   /* of a trial; of its first look when there are looks */
         int nlooks, looks[SPACE_LOOKS]; /* ascending numbers of sessions; 0: a trial is judged once */
+        int sanitize;                   /* 1: no promotion unless compute-sanitizer has nothing to say against it */
     } promote;                          /* target_us 0: none */
 };
 

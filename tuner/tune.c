@@ -349,9 +349,9 @@ static json_t *rule_json(const struct tune *t)
 {
     const double target = t->space.promote.target_us;
 
-    return json_pack("{s:f,s:f,s:f,s:i,s:o}", "min_gain", t->space.promote.min_gain, "hedges_g",
+    return json_pack("{s:f,s:f,s:f,s:i,s:b,s:o}", "min_gain", t->space.promote.min_gain, "hedges_g",
                      t->space.promote.hedges_g, "alpha", t->space.promote.alpha, "sessions", t->space.promote.sessions,
-                     "target_us", target > 0 ? json_real(target) : json_null());
+                     "sanitize", t->space.promote.sanitize, "target_us", target > 0 ? json_real(target) : json_null());
 }
 
 json_t *tune_summary(struct tune *t, struct err *e)
@@ -507,6 +507,7 @@ int tune_stages(struct tune *t, struct err *e)
 {
     bool usable = false;
 
+    if (tune_sanitizers(t, e) != 0) return -1;
     if (t->confirms) {
         if (recall_standings(t, t->confirms, &usable, e) != 0 || (usable && take_over(t, &usable, e) != 0)) return -1;
         if (usable)
@@ -593,8 +594,8 @@ int tune_eval(const struct tune_options *o, const char *tmpl, const char *set, b
         TRY(tune_evaluate(t, i, full ? TUNE_FULL : TUNE_QUICK, samples > 64 ? 64 : samples, values, &got, e));
     }
     cand_text(t->domain, &c, &text);
-    *out = json_pack("{s:s,s:s,s:s,s:s,s:s}", "candidate", buf_text(&text), "id", i->id, "fate", fate_name(i->fate),
-                     "log", i->log ? i->log : "", "device", t->target.name);
+    *out = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "candidate", buf_text(&text), "id", i->id, "fate", fate_name(i->fate),
+                     "log", i->log ? i->log : "", "device", t->target.name, "driver", t->target.driver);
     if (!*out) {
         rc = err_nomem(e);
         goto out;

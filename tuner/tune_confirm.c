@@ -15,6 +15,7 @@ struct finalist {
     struct trial trial;
     int64_t trial_id;
     struct verdict verdict;
+    json_t *sanitizers; /* what they said of it, NULL: not asked */
 };
 
 struct confirm {
@@ -122,6 +123,7 @@ static int record(struct tune *t, const struct finalist *f, struct err *e)
     j = json_pack("{s:I,s:s,s:s,s:b,s:o,s:o}", "trial", (json_int_t)f->trial_id, "candidate", buf_text(&text), "id",
                   f->item->id, "boxed", (int)f->trial.boxed, "health", health, "verdict", verdict_to_json(&f->verdict));
     buf_free(&text);
+    if (j && f->sanitizers) json_object_set(j, "sanitizers", f->sanitizers);
     return j && json_array_append_new(t->trials, j) == 0 ? 0 : err_nomem(e);
 }
 
@@ -163,7 +165,7 @@ static int judge(struct tune *t, const struct confirm *c, struct finalist *f, co
         if (next == 0 || at_look(t, f->trial.n)) {
             rng_init(&rng, t->seed + (uint64_t)f->trial_id, "verdict");
             if (verdict_decide(&f->verdict, rule, &f->trial, &c->control, &rng, e) != 0) return -1;
-            if (next == 0 || !verdict_wants_sessions(&f->verdict)) return record(t, f, e);
+            if (next == 0 || !verdict_wants_sessions(&f->verdict)) return 0;
         }
         if (go_on(t, f, next, e) != 0) return -1;
     }
@@ -180,14 +182,45 @@ struct verdict_rule tune_rule(const struct tune *t, int shares)
                                  .control_required = true};
 }
 
+/* Of those that may be promoted, the one with the smallest ratio; -1: none. */
+static int best_promotion(const struct confirm *c)
+{
+    int best = -1;
+
+    for (int i = 0; i < c->n; i++)
+        if (c->f[i].verdict.outcome == VERDICT_PROMOTE &&
+            (best < 0 || c->f[i].verdict.ratio < c->f[best].verdict.ratio))
+            best = i;
+    return best;
+}
+
+/* Sanitizers see the best, and where they refuse it the next best: others would not be promoted anyway. */
+static int ask_sanitizers(struct tune *t, struct confirm *c, struct err *e)
+{
+    enum verdict_sanitizer said = VERDICT_SANITIZER_NOT_RUN;
+    char why[200];
+    int best;
+
+    while (said != VERDICT_SANITIZER_PASSED && (best = best_promotion(c)) >= 0) {
+        struct finalist *f = &c->f[best];
+        tune_report(t, "finalist %d of %d under the sanitizers", best + 1, c->n);
+        if (tune_sanitize(t, f->item, &said, why, &f->sanitizers, e) != 0) return -1;
+        verdict_sanitize(&f->verdict, said, why);
+    }
+    return 0;
+}
+
 static int decide(struct tune *t, struct confirm *c, struct err *e)
 {
     int looks = t->space.promote.nlooks > 0 ? t->space.promote.nlooks : 1;
     struct verdict_rule rule = tune_rule(t, (c->n > 0 ? c->n : 1) * looks);
 
+    for (int i = 0; i < c->n; i++)
+        if (judge(t, c, &c->f[i], &rule, e) != 0) return -1;
+    if (t->space.promote.sanitize && ask_sanitizers(t, c, e) != 0) return -1;
     for (int i = 0; i < c->n; i++) {
         struct finalist *f = &c->f[i];
-        if (judge(t, c, f, &rule, e) != 0) return -1;
+        if (record(t, f, e) != 0) return -1;
         if (isfinite(f->verdict.ratio))
             tune_report(t, "%s: %.2f%% %s than the standing arm", verdict_name(f->verdict.outcome),
                         100 * fabs(1 - f->verdict.ratio), f->verdict.ratio <= 1 ? "faster" : "slower");
@@ -275,23 +308,27 @@ static int write_decision(struct tune *t, const struct confirm *c, int by, struc
     return rc;
 }
 
-/* Of those that may be promoted, the one with the smallest ratio; -1: none. */
-static int best_promotion(const struct confirm *c)
-{
-    int best = -1;
-
-    for (int i = 0; i < c->n; i++)
-        if (c->f[i].verdict.outcome == VERDICT_PROMOTE &&
-            (best < 0 || c->f[i].verdict.ratio < c->f[best].verdict.ratio))
-            best = i;
-    return best;
-}
-
 static bool is_default(struct tune *t, const struct tune_item *i)
 {
     struct cand c;
 
     return domain_default(t->domain, i->cand.tmpl, &c) && cand_equal(t->domain, &i->cand, &c);
+}
+
+/* Whether a standing arm that nobody beat may be crowned: whoever asks for sanitizers wants no champion without. */
+static int may_stand(struct tune *t, bool *may, struct err *e)
+{
+    enum verdict_sanitizer said;
+    json_t *tools;
+    char why[200];
+
+    if (!*may || !t->space.promote.sanitize) return 0;
+    tune_report(t, "the standing arm under the sanitizers");
+    if (tune_sanitize(t, t->standing, &said, why, &tools, e) != 0) return -1;
+    json_decref(tools);
+    *may = said == VERDICT_SANITIZER_PASSED;
+    if (!*may) tune_report(t, "nobody is crowned: %s", why);
+    return 0;
 }
 
 static int conclude(struct tune *t, const struct confirm *c, struct err *e)
@@ -301,6 +338,7 @@ static int conclude(struct tune *t, const struct confirm *c, struct err *e)
     char name[64] = "";
 
     t->winner = fastest >= 0 && (best >= 0 || !t->has_champion) ? c->f[fastest].item : t->standing;
+    if (may_stand(t, &crown, e) != 0) return -1;
     if (best >= 0) {
         if (write_decision(t, c, best, c->f[best].item,
                            t->has_champion ? "faster than the champion before it"
@@ -349,8 +387,10 @@ int tune_confirm(struct tune *t, struct err *e)
     }
     rc = conclude(t, &c, e);
 out:
-    for (int i = 0; i < c.n; i++)
+    for (int i = 0; i < c.n; i++) {
         trial_free(&c.f[i].trial);
+        json_decref(c.f[i].sanitizers);
+    }
     trial_free(&c.control);
     return rc;
 }

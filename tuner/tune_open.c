@@ -218,5 +218,6 @@ void tune_close(struct tune *t)
     json_decref(t->meetings);
     json_decref(t->decided);
     json_decref(t->night_facts);
+    sanitize_waivers_free(t->waivers);
     *t = (struct tune){0};
 }

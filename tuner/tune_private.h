@@ -8,6 +8,7 @@
 #include "health.h"
 #include "paths.h"
 #include "rng.h"
+#include "sanitize.h"
 #include "space.h"
 #include "store.h"
 #include "tune.h"
@@ -104,6 +105,7 @@ struct tune {
     int nstandings;
     json_t *trials;           /* of the summary */
     struct tune_item *winner; /* who stands after the decision: it meets the contestants */
+    struct sanitize_waivers *waivers;
     struct contestant_program *programs;
     struct contestant **contestants; /* NULL: not started, or met already */
     int ncontestants;
@@ -188,6 +190,13 @@ struct verdict_rule tune_rule(const struct tune *t, int shares);
 /* The full check of an item that is ready, once a run and shape: the proof is kept. Not *passed: its fate says why, and it is out.
  * tune_confirm.c */
 int tune_prove(struct tune *t, struct tune_item *i, bool *passed, struct err *e);
+
+/* ---- tune_sanitize.c ---- */
+/* Reads the waivers; says early when the space asks for sanitizers and there is none. */
+int tune_sanitizers(struct tune *t, struct err *e);
+/* Every sanitizer around the item's binary, one sentence, and what --json prints of them (new reference). ERR_INTERRUPTED. */
+int tune_sanitize(struct tune *t, const struct tune_item *i, enum verdict_sanitizer *outcome, char why[200],
+                  json_t **tools, struct err *e);
 
 /* tune_trial.c */
 struct tune_plan tune_plan_trial(const struct tune *t, const struct tune_item *a, const struct tune_item *b,

@@ -1,5 +1,6 @@
 /* verdict.c - method: reduce each session to a few sums (verdict_reduce.c), estimate from the sessions (verdict_estimate.c), then
  * ask the clauses. */
+#include <assert.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -333,6 +334,15 @@ const char *verdict_relation_name(enum verdict_relation r)
 bool verdict_wants_sessions(const struct verdict *v)
 {
     return v->outcome == VERDICT_UNDECIDED && v->sessions_needed > 0;
+}
+
+void verdict_sanitize(struct verdict *v, enum verdict_sanitizer said, const char *why)
+{
+    assert(v->outcome == VERDICT_PROMOTE);
+    snprintf(v->why[VERDICT_SANITIZER], sizeof v->why[0], "%s", why);
+    if (said == VERDICT_SANITIZER_PASSED) return;
+    v->failed |= 1u << VERDICT_SANITIZER;
+    v->outcome = said == VERDICT_SANITIZER_FOUND ? VERDICT_KEEP : VERDICT_UNDECIDED;
 }
 
 const char *verdict_name(enum verdict_outcome o)

@@ -66,7 +66,8 @@ enum verdict_outcome { VERDICT_PROMOTE, VERDICT_KEEP, VERDICT_UNDECIDED, VERDICT
     X(GAIN, "P3 gain")                                                                                                 \
     X(EFFECT, "P4 effect size")                                                                                        \
     X(TARGET, "P5 target")                                                                                             \
-    X(CONSISTENCY, "P6 consistency")
+    X(CONSISTENCY, "P6 consistency")                                                                                   \
+    X(SANITIZER, "P7 sanitizer")
 enum verdict_clause {
 #define X(name, text) VERDICT_##name,
     VERDICT_CLAUSES(X)
@@ -81,7 +82,7 @@ struct verdict_interval {
 struct verdict {
     enum verdict_outcome outcome;
     unsigned failed;                 /* bit 1 << clause */
-    char why[VERDICT_NCLAUSES][200]; /* one sentence a clause, with its numbers */
+    char why[VERDICT_NCLAUSES][200]; /* one sentence a clause, with its numbers; "": not asked, which P7 alone can be */
     char note[400]; /* outliers, drift, a time box: what a reader should know beside the clauses, or "" */
     int sessions, quads, quads_discarded; /* sessions with a kept quad; all quads */
     int quads_outlying;                   /* labelled, not deleted */
@@ -127,6 +128,11 @@ bool verdict_wants_sessions(const struct verdict *v);
  * gain above min_gain is ruled out; else UNDECIDED. Fails only for a rule out of range (ERR_BUG) or memory. rng is not advanced. */
 int verdict_decide(struct verdict *out, const struct verdict_rule *rule, const struct trial *ab, const struct trial *aa,
                    const struct rng *rng, struct err *e);
+/* P7, which comes behind the others since it runs the kernel for minutes: what sanitizers said of B, in words. Clean, or waived by a person: what
+ * stands stands. Found: KEEP, more sessions would change nothing. Not run: UNDECIDED, nothing was found and nothing was shown. v: one that
+ * promotes. */
+enum verdict_sanitizer { VERDICT_SANITIZER_PASSED, VERDICT_SANITIZER_FOUND, VERDICT_SANITIZER_NOT_RUN };
+void verdict_sanitize(struct verdict *v, enum verdict_sanitizer said, const char *why);
 const char *verdict_name(enum verdict_outcome o);
 /* B to A, by the 95% bootstrap-t interval of the ratio. SAME: the interval lies between 1 - same and 1 / (1 - same), where same is the
  * space's min_gain: what it takes for no gain is no difference. FASTER, SLOWER: the interval excludes 1. UNSURE: neither; or the trial is not

@@ -18,6 +18,7 @@ static json_t *clauses(const struct verdict *v)
 {
     json_t *list = json_array();
     for (int c = 0; c < VERDICT_NCLAUSES; c++) {
+        if (!*v->why[c]) continue;
         json_t *clause = json_pack("{s:s, s:b, s:s}", "clause", verdict_clause_name((enum verdict_clause)c), "passed",
                                    !(v->failed & 1u << c), "why", v->why[c]);
         if (json_array_append_new(list, clause) != 0) {

@@ -355,3 +355,13 @@ enum worker_outcome worker_call_take(struct worker *w, json_t *request, double d
     *reply = c.reply;
     return c.outcome;
 }
+
+/* No program of others is ever there. */
+int worker_run(const struct worker_program *p, const char *printed, double minutes, int *code, char *words, size_t size,
+               struct err *e)
+{
+    (void)p, (void)printed, (void)minutes, (void)e;
+    *code = 127;
+    if (size > 0) *words = '\0';
+    return 0;
+}

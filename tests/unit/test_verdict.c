@@ -637,7 +637,8 @@ static void json_has_every_number(void **state)
     assert_non_null(j);
     assert_all_finite(j);
     assert_string_equal(json_string_value(json_object_get(j, "outcome")), "PROMOTE");
-    assert_int_equal(json_array_size(json_object_get(j, "clauses")), VERDICT_NCLAUSES);
+    assert_int_equal(json_array_size(json_object_get(j, "clauses")),
+                     VERDICT_NCLAUSES - 1); /* no sanitizer was asked for */
     assert_true(json_real_value(json_object_get(j, "ratio")) == v.ratio);
     assert_true(json_real_value(json_array_get(json_object_get(j, "ratio_bca"), 1)) == v.ratio_bca.high);
     assert_true(json_is_true(json_object_get(json_array_get(json_object_get(j, "clauses"), 2), "passed")));
@@ -645,6 +646,30 @@ static void json_has_every_number(void **state)
     assert_string_equal(verdict_name(VERDICT_UNDECIDED), "UNDECIDED");
     assert_string_equal(verdict_clause_name(VERDICT_GAIN), "P3 gain");
     json_decref(j);
+}
+
+static void sanitizers_are_asked_last(void **state)
+{
+    const struct verdict promoted = decide_gain(&quiet, 0.02);
+    const struct {
+        enum verdict_sanitizer said;
+        enum verdict_outcome outcome;
+    } rows[] = {{VERDICT_SANITIZER_PASSED, VERDICT_PROMOTE},
+                {VERDICT_SANITIZER_FOUND, VERDICT_KEEP},
+                {VERDICT_SANITIZER_NOT_RUN, VERDICT_UNDECIDED}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct verdict v = promoted;
+        verdict_sanitize(&v, rows[i].said, "what they said");
+        assert_int_equal(v.outcome, rows[i].outcome);
+        assert_int_equal(v.failed, rows[i].outcome == VERDICT_PROMOTE ? 0 : 1u << VERDICT_SANITIZER);
+        assert_false(verdict_wants_sessions(&v));
+        assert_says(&v, VERDICT_SANITIZER, "what they said");
+        json_t *j = verdict_to_json(&v), *last = json_array_get(json_object_get(j, "clauses"), VERDICT_SANITIZER);
+        assert_string_equal(json_string_value(json_object_get(last, "clause")), "P7 sanitizer");
+        assert_int_equal(json_is_true(json_object_get(last, "passed")), rows[i].outcome == VERDICT_PROMOTE);
+        json_decref(j);
+    }
 }
 
 static void rules_out_of_range_are_errors(void **state)
@@ -728,6 +753,7 @@ int main(void)
         cmocka_unit_test(empty_and_single_sessions),
         cmocka_unit_test(odd_times_never_give_a_nan),
         cmocka_unit_test(json_has_every_number),
+        cmocka_unit_test(sanitizers_are_asked_last),
         cmocka_unit_test(rules_out_of_range_are_errors),
         cmocka_unit_test(a_small_alpha_draws_more_resamples),
         cmocka_unit_test(only_want_of_sessions_asks_for_more),

@@ -52,7 +52,7 @@ point     3  store
 sanitize  3  doc tool
 tool  3  point worker
 contestant 3 * wire worker target
-tune      3  * wire worker target farm contestant
+tune      3  * wire worker target farm contestant point sanitize
 paths     0
 report    4  store verdict stats space cand tmpl tune
 command   4  *
