@@ -33,6 +33,7 @@ struct check_rule {
     double atol, rtol;
     int repeats;  /* bitwise-equal repeats wanted in the plain input set */
     double box_s; /* time box: on slow devices repeats shrink to fit, never below 2, and the report says so; 0: none */
+    bool unwritten; /* the first run finds its outputs as they were allocated, so that initcheck sees who reads them */
 };
 
 /* A kernel ready to launch: the loaded code and its geometry. */

@@ -188,7 +188,8 @@ static enum device_class output_poison(struct check *c, enum arg a, int which)
     uint16_t words[GUARD_BYTES / 2 + 1];
     struct err why = {0};
     enum device_class cls = DEVICE_OK;
-    if (padded > 0) cls = c->drv->fill(c->d, t->buffer, GUARD_BYTES, padded, poison_word(c, a, which), &why);
+    if (padded > 0 && (t->guarded || !c->rule->unwritten))
+        cls = c->drv->fill(c->d, t->buffer, GUARD_BYTES, padded, poison_word(c, a, which), &why);
     if (!t->guarded || odd > 0) {
         for (size_t i = 0; i < GUARD_BYTES / 2 + odd; i++)
             words[i] = guard_word(i);

@@ -97,6 +97,8 @@ static int exec(const struct command *self, int argc, char **argv)
         {"template", OPTION_TEXT, &tmpl, "NAME",
          "which template (default: the first usable one that knows the parameters)"},
         {"quick", OPTION_FLAG, &quick, NULL, "plain inputs only, without stress inputs and laws"},
+        {"unwritten", OPTION_FLAG, &o.unwritten, NULL,
+         "the first run finds its outputs as they were allocated: initcheck sees who reads them"},
         {"samples", OPTION_INT, &samples, "N", "timed samples (default 15, at most 64)"},
         {"device", OPTION_TEXT, &o.device, "NAME", "as in `fatune run`"},
         {"seed", OPTION_U64, &seed, "N", "seed of the inputs"},

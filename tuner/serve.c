@@ -323,7 +323,8 @@ static enum device_class do_check(struct serve *s, const json_t *r, const struct
                            .atol = json_number_value(json_object_get(rule, "atol")),
                            .rtol = json_number_value(json_object_get(rule, "rtol")),
                            .repeats = (int)json_integer_value(json_object_get(rule, "repeats")),
-                           .box_s = json_number_value(json_object_get(rule, "box_s"))};
+                           .box_s = json_number_value(json_object_get(rule, "box_s")),
+                           .unwritten = json_is_true(json_object_get(rule, "unwritten"))};
     struct check_kernel candidate = {l->kernel, &l->launch}, reference;
     struct loaded *ref;
     enum device_class class = check_for(s, json_object_get(r, "problem"), e);

@@ -47,6 +47,7 @@ struct tune_options {
     bool samples;   /* of a comparison: with every quad */
     const char *as; /* name of the version that may be crowned, NULL: next v<N> */
     bool no_promote, fresh;
+    bool unwritten;          /* of an evaluation: check.h */
     const char *waivers;     /* of sanitizers' reports (sanitize.h), for spaces that ask for sanitizers; or NULL */
     const char *contestants; /* extra folder of contestants, or NULL */
     bool no_contestants;     /* the space's are not met */

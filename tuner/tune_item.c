@@ -298,9 +298,10 @@ static json_t *rule_json(const struct tune *t, const struct tune_item *i, enum t
     struct rng r;
 
     rng_init(&r, t->seed + (uint64_t)t->run.id, i->id); /* another run, other inputs */
-    return json_pack("{s:b,s:I,s:f,s:f,s:i,s:f}", "full", check == TUNE_FULL, "seed", (json_int_t)(rng_u64(&r) >> 1),
-                     "atol", t->space.validate.atol, "rtol", t->space.validate.rtol, "repeats",
-                     t->space.validate.repeats, "box_s", t->target.is_host_cpu ? CHECK_BOX_CPU_S : CHECK_BOX_GPU_S);
+    return json_pack("{s:b,s:I,s:f,s:f,s:i,s:f,s:b}", "full", check == TUNE_FULL, "seed",
+                     (json_int_t)(rng_u64(&r) >> 1), "atol", t->space.validate.atol, "rtol", t->space.validate.rtol,
+                     "repeats", t->space.validate.repeats, "box_s",
+                     t->target.is_host_cpu ? CHECK_BOX_CPU_S : CHECK_BOX_GPU_S, "unwritten", t->o->unwritten);
 }
 
 /* The times of an answer, which must be as many as were asked for; false: it makes no sense. */

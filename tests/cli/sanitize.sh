@@ -43,7 +43,10 @@ for ((i = 0; i < 50; i++)); do pgrep -f "$work/sanitize" >/dev/null || break; sl
 # All tools; racecheck has a summary of its own.
 FAKE_SANITIZER=race run 3 sanitize v1 --device fake --sanitizer "$tool"
 says out '^racecheck  errors '
-FAKE_SANITIZER=clean run 0 sanitize v1 --device fake --sanitizer "$tool"
+FAKE_SANITIZER=clean FAKE_SANITIZER_ASKED=$work/asked run 0 sanitize v1 --device fake --sanitizer "$tool"
+# Only initcheck's outputs are left as they were allocated: what it is there to see, the poison of the others would hide.
+[ "$(grep -l -- --unwritten asked | wc -l)$(grep -- --unwritten asked | cut -d: -f1)" = 1initcheck ] || fail "asked: $(cat asked)"
+[ "$(wc -l <asked)" = 4 ] || fail "not four tools: $(cat asked)"
 [ "$(grep -c ' clean ' out)" = 4 ] || fail "not four clean tools: $(cat out)"
 # From PATH, and not there.
 FAKE_SANITIZER=clean PATH=${tool%/*}:$PATH run 0 sanitize v1 --device fake --tool synccheck

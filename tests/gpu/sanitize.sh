@@ -10,7 +10,7 @@ command -v "$sanitizer" >/dev/null || { echo "no $sanitizer here"; exit 77; }
 space=$SOURCE_DIR/tests/data/spaces/flawed.yaml
 options=(--device cuda --templates "$SOURCE_DIR/tests/data/templates" --store "$work/f.db" --sanitizer "$sanitizer" --minutes 1.5)
 
-# found TOOL FAULT CODE OUTCOME
+# found TOOL FAULT CODE OUTCOME [WORDS]: WORDS are in the log
 found() {
     local rc=0 begin=$SECONDS
     "$FATUNE" sanitize "$space" --set "FAULT=$2" --tool "$1" "${options[@]}" >"$work/out" 2>"$work/err" </dev/null || rc=$?
@@ -18,10 +18,13 @@ found() {
     head -n 12 "$work/sanitize/point/$1.log"
     [ "$rc" -eq "$3" ] || fail "$1, fault $2: exit $rc, expected $3"
     grep -q "^$1 *$4 " "$work/out" || fail "$1, fault $2: not \"$4\""
+    grep -q "${5:-}" "$work/sanitize/point/$1.log" || fail "$1, fault $2: no \"$5\""
 }
 for tool in memcheck racecheck synccheck initcheck; do found "$tool" 0 0 clean; done
-found memcheck 1 3 errors
-found racecheck 2 3 errors
+found memcheck 1 3 errors 'Invalid __global__ read'
+found memcheck 5 3 errors 'Invalid __global__ write'
+found racecheck 2 3 errors 'Race reported'
+found initcheck 4 3 errors 'Uninitialized __global__ memory read'
 found synccheck 3 3 errors
 no_workers "after all"
 exit $bad

@@ -196,6 +196,23 @@ static void faults(void **state)
     }
 }
 
+/* Outputs that nobody fills before the first run: a right kernel still passes, and every fault is still a failure. */
+static void unwritten_outputs(void **state)
+{
+    static const char *const wrong[] = {"// fake: wrong",    "// fake: unwritten", "// fake: readold",
+                                        "// fake: nondet 5", "// fake: corrupt",   "// fake: input"};
+    struct check_rule rule = full;
+    struct check_report r;
+    (void)state;
+    rule.unwritten = true;
+    assert_int_equal(judge(&small, "", &rule, &r), FATE_OK);
+    check_report_free(&r);
+    for (size_t i = 0; i < ARRAY(wrong); i++) {
+        if (judge(&small, wrong[i], &rule, &r) == FATE_OK) fail_msg("%s passes", wrong[i]);
+        check_report_free(&r);
+    }
+}
+
 /* Within atol and rtol, but far beyond what rounding explains: the two-times rule alone must refuse it. */
 static void two_times_rule(void **state)
 {
@@ -601,6 +618,7 @@ int main(void)
         cmocka_unit_test(memory_is_used_again),
         cmocka_unit_test(good_kernel_passes),
         cmocka_unit_test(faults),
+        cmocka_unit_test(unwritten_outputs),
         cmocka_unit_test(two_times_rule),
         cmocka_unit_test(user_tolerance),
         cmocka_unit_test(no_false_alarm),

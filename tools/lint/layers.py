@@ -49,8 +49,8 @@ serve     3  * wire target
 farm      3  * wire worker
 sweep     3  * wire worker farm
 point     3  store
-sanitize  3  doc tool
-tool  3  point worker
+sanitize  3  doc point tool
+tool      3  point worker
 contestant 3 * wire worker target
 tune      3  * wire worker target farm contestant point sanitize
 paths     0

@@ -4,6 +4,8 @@
 //   1    reads far behind the last key                            memcheck
 //   2    reads the weights without waiting for the other warp     racecheck
 //   3    odd threads wait at a barrier that even ones pass by     synccheck
+//   4    reads its output before anybody wrote it                 initcheck
+//   5    writes far behind its output                             memcheck
 #ifndef BATCH
 #define BATCH 1
 #endif
@@ -64,6 +66,12 @@ extern "C" __global__ void __launch_bounds__(HEAD_DIM)
     }
 #if FAULT == 1
     if (column == 0 && query == 0) (void)*(const volatile u16 *)(k + (1ll << 44));
+#endif
+#if FAULT == 4
+    if (column == 0 && query == 0) (void)*(const volatile u16 *)(o + head * SEQ_Q * HEAD_DIM + 5);
+#endif
+#if FAULT == 5
+    if (column == 0 && query == 0) *(volatile u16 *)(o + (1ll << 44)) = 0;
 #endif
 #if FAULT == 3
     if (column % 2) __syncthreads();
