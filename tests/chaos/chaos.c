@@ -2,9 +2,13 @@
  * into fatune by the linker's --wrap, behind its own calls alone.
  *
  * FATUNE_CHAOS="WHO WHAT N HOW FILE": the N-th call (0: none) of WHAT (malloc, read, write) in WHO (supervisor, worker) fails once, in whichever
- * process it is: all processes of a run count together, in FILE, which must be there with 16 zero bytes: calls so far, and how many failed.
+ * process it is: all processes of a run count together, in FILE, which must be there with zero bytes: calls so far, how many failed, and,
+ * as far as the file goes, kinds of calls: those made through the same functions, by a hash of the end of the stack, with the number of the first
+ * of each. With N above 0 the only kind there is that of the call that failed.
  * HOW: an errno by name (EIO, EPIPE, EINTR, ENOMEM), eof (the other end seems closed), short (one byte), stall (does not return). */
+#include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -42,7 +46,49 @@ static struct {
     uint64_t n;
     char how[16];
     uint64_t *calls, *failed;
+    struct kind {
+        uint64_t hash, n;
+    } * kinds; /* a hash table, open addressing; hash 0: free */
+    size_t nkinds;
 } chaos;
+
+#define FRAMES 8
+#define OWN_FRAMES 3 /* stack(), keep() and hit() */
+
+/* How this call was reached, the same in every process and every run: places in their modules, not addresses. Never 0. */
+static __attribute__((noinline)) uint64_t stack(void)
+{
+    void *frame[OWN_FRAMES + FRAMES];
+    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
+    int n = backtrace(frame, OWN_FRAMES + FRAMES);
+    for (int i = OWN_FRAMES; i < n; i++) {
+        Dl_info in;
+        uint64_t at = (uint64_t)(uintptr_t)frame[i];
+        if (dladdr(frame[i], &in) != 0) at -= (uint64_t)(uintptr_t)in.dli_fbase;
+        for (int k = 0; k < 8; k++)
+            h = (h ^ (at >> 8 * k & 0xff)) * 0x100000001b3u;
+    }
+    return h != 0 ? h : 1;
+}
+
+static __attribute__((noinline)) void keep(uint64_t n)
+{
+    static __thread bool inside; /* what looking at the stack allocates itself */
+    if (inside) return;
+    inside = true;
+    uint64_t h = stack();
+    for (size_t i = 0;; i++) {
+        struct kind *at = &chaos.kinds[(h + i) % chaos.nkinds];
+        uint64_t empty = 0;
+        if (i == chaos.nkinds) _exit(99); /* a list that is not whole must not pass for one that is */
+        if (__atomic_compare_exchange_n(&at->hash, &empty, h, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+            at->n = n;
+        else if (empty != h)
+            continue;
+        break;
+    }
+    inside = false;
+}
 
 __attribute__((constructor)) static void start(void)
 {
@@ -51,20 +97,29 @@ __attribute__((constructor)) static void start(void)
     unsigned long long n;
     if (!text || sscanf(text, "%15s %15s %llu %15s %511s", who, what, &n, chaos.how, file) != 5) return;
     if ((strcmp(who, "worker") == 0) != (getenv("FATUNE_SUPERVISOR") != NULL)) return;
+    struct stat st;
     int fd = open(file, O_RDWR | O_CLOEXEC);
-    void *map = fd < 0 ? MAP_FAILED : mmap(NULL, 16, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *map = fd < 0 || fstat(fd, &st) != 0
+                    ? MAP_FAILED
+                    : mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED) _exit(99); /* a test that injects nothing must not pass */
     close(fd);
     chaos.calls = map;
     chaos.failed = chaos.calls + 1;
     chaos.n = n;
+    chaos.kinds = (struct kind *)(chaos.calls + 2);
+    chaos.nkinds = ((size_t)st.st_size - 16) / sizeof(struct kind);
+    if (chaos.nkinds > 0) backtrace((void *[1]){NULL}, 1); /* its first call loads a library */
     chaos.what = strcmp(what, "malloc") == 0 ? MALLOC : strcmp(what, "read") == 0 ? READ : WRITE;
 }
 
 /* Counts a call; true: this is the one. */
-static bool hit(enum what what)
+static __attribute__((noinline)) bool hit(enum what what)
 {
-    if (chaos.what != what || __atomic_add_fetch(chaos.calls, 1, __ATOMIC_RELAXED) != chaos.n) return false;
+    if (chaos.what != what) return false;
+    uint64_t number = __atomic_add_fetch(chaos.calls, 1, __ATOMIC_RELAXED);
+    if (chaos.nkinds > 0 && (chaos.n == 0 || number == chaos.n)) keep(number);
+    if (number != chaos.n) return false;
     __atomic_add_fetch(chaos.failed, 1, __ATOMIC_RELAXED);
     return true;
 }
