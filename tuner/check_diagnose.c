@@ -1,5 +1,5 @@
 /* The comparison is one pass over the outputs, in parts. The diagnosis is a second pass, made only for a failure: it counts bad
- * elements by head, by row (of all heads together) and by column, and then tries explanations from the most to the least
+ * elements by head, by row (of all heads together) and by column (or key), and then tries explanations from the most to the least
  * specific. Each is a statement about where the bad elements are, which a reader can hold against the kernel's tiling:
  * a tail of the last tile, one tile of rows, every n-th row, a stripe of columns, a constant factor. */
 #include "check_diagnose.h"
@@ -20,16 +20,15 @@ static double distance(double got, double expected)
     return isfinite(got) ? fabs(got - expected) : INFINITY;
 }
 
-static void worst_add(struct check_compare *c, size_t at, double got, double expected)
+static void worst_add(struct check_worst *w, struct check_element x)
 {
-    double d = distance(got, expected);
+    const double d = distance(x.got, x.expected);
     int i;
-    if (c->nworst == CHECK_WORST && d <= distance(c->worst[CHECK_WORST - 1].got, c->worst[CHECK_WORST - 1].expected))
-        return;
-    i = c->nworst < CHECK_WORST ? c->nworst++ : CHECK_WORST - 1;
-    for (; i > 0 && d > distance(c->worst[i - 1].got, c->worst[i - 1].expected); i--)
-        c->worst[i] = c->worst[i - 1];
-    c->worst[i] = (struct check_element){.at = at, .got = got, .expected = expected};
+    if (w->n == CHECK_WORST && d <= distance(w->of[CHECK_WORST - 1].got, w->of[CHECK_WORST - 1].expected)) return;
+    i = w->n < CHECK_WORST ? w->n++ : CHECK_WORST - 1;
+    for (; i > 0 && d > distance(w->of[i - 1].got, w->of[i - 1].expected); i--)
+        w->of[i] = w->of[i - 1];
+    w->of[i] = x;
 }
 
 /* x with the dtype's precision, ties to even. The exponent's range is left alone: a step near 0, where the dtype is coarser, is
@@ -78,15 +77,15 @@ static void compare_part(void *ctx, size_t first, size_t end)
         if (!isfinite(x)) {
             c.nonfinite++;
             c.bad++;
-            worst_add(&c, i, x, r);
+            worst_add(&c.worst, (struct check_element){.at = i, .got = x, .expected = r});
         } else {
             if (d > c.max_abs) c.max_abs = d;
             error2 += d * d;
             if (d > p->atol + p->rtol * fabs(r)) c.bad++;
-            if (d > least_worst) worst_add(&c, i, x, r);
+            if (d > least_worst) worst_add(&c.worst, (struct check_element){.at = i, .got = x, .expected = r});
         }
-        if (c.nworst == CHECK_WORST)
-            least_worst = distance(c.worst[CHECK_WORST - 1].got, c.worst[CHECK_WORST - 1].expected);
+        if (c.worst.n == CHECK_WORST)
+            least_worst = distance(c.worst.of[CHECK_WORST - 1].got, c.worst.of[CHECK_WORST - 1].expected);
     }
     for (size_t i = first; i < end && p->low != NULL; i++) {
         double l = fabs((double)p->low[i] - (double)p->expected[i]), s = step_error(p->dtype, p->expected[i]);
@@ -105,8 +104,8 @@ static void compare_add(struct check_compare *out, const struct check_compare *p
     out->max_abs = fmax(out->max_abs, part->max_abs);
     out->max_low = fmax(out->max_low, part->max_low);
     out->max_step = fmax(out->max_step, part->max_step);
-    for (int i = 0; i < part->nworst; i++)
-        worst_add(out, part->worst[i].at, part->worst[i].got, part->worst[i].expected);
+    for (int i = 0; i < part->worst.n; i++)
+        worst_add(&out->worst, part->worst.of[i]);
 }
 
 void check_compare(const struct problem *p, struct parallel *threads, const uint16_t *got, const float *expected,
@@ -129,60 +128,75 @@ void check_compare(const struct problem *p, struct parallel *threads, const uint
     out->bound = low != NULL ? 2 * out->max_low + 2 * out->max_step : INFINITY;
 }
 
-/* Counts of bad elements. */
+/* Counts of elements by where they are. A plane, row or column without an element that matters says nothing. */
 struct census {
-    const struct problem *p;
-    size_t planes, seq, dim;         /* heads of all batches, rows, columns */
-    size_t bad, nonfinite, rows_bad; /* rows_bad: (plane, row) pairs */
-    size_t whole_rows;               /* of those, with every column bad */
-    size_t *by_plane, *by_row, *by_column;
+    const struct check_table *t;
+    size_t matter, bad, nonfinite, rows, rows_bad; /* rows: (plane, row) pairs */
+    size_t whole_rows;                             /* of the bad ones, with every column bad */
+    struct count {
+        size_t matter, bad;
+    } * by_plane, *by_row, *by_column;
     size_t ratios; /* bad finite elements whose expected value is not tiny */
     double ratio_sum, ratio_sum2;
 };
 
-static int census_open(struct census *c, const struct problem *p, struct err *e)
+static int census_open(struct census *c, const struct check_table *t, struct err *e)
 {
-    *c = (struct census){
-        .p = p, .planes = (size_t)p->batch * (size_t)p->heads, .seq = (size_t)p->seq_q, .dim = (size_t)p->head_dim};
-    c->by_plane = calloc(c->planes + c->seq + c->dim, sizeof *c->by_plane);
+    *c = (struct census){.t = t};
+    c->by_plane = calloc(t->planes + t->rows + t->columns, sizeof *c->by_plane);
     if (c->by_plane == NULL) return err_nomem(e);
-    c->by_row = c->by_plane + c->planes;
-    c->by_column = c->by_row + c->seq;
+    c->by_row = c->by_plane + t->planes;
+    c->by_column = c->by_row + t->rows;
     return 0;
 }
 
-static void census_take(struct census *c, const uint16_t *got, const float *expected, const struct check_limit *limit,
-                        const float *decode, struct check_element *first)
+static void census_add(struct census *c, size_t row, size_t column, double got, double expected, bool bad)
 {
-    for (size_t row = 0; row < c->planes * c->seq; row++) {
-        size_t before = c->bad;
-        for (size_t column = 0; column < c->dim; column++) {
-            size_t i = row * c->dim + column;
-            double x = (double)decode[got[i]], r = (double)expected[i], d = distance(x, r);
-            if (d <= limit->atol + limit->rtol * fabs(r) && d <= limit->bound) continue;
-            if (c->bad++ == 0) *first = (struct check_element){.at = i, .got = x, .expected = r};
-            c->by_plane[row / c->seq]++;
-            c->by_row[row % c->seq]++;
-            c->by_column[column]++;
-            if (!isfinite(x)) {
-                c->nonfinite++;
-            } else if (fabs(r) > 0.05) {
-                c->ratios++;
-                c->ratio_sum += x / r;
-                c->ratio_sum2 += x / r * (x / r);
-            }
-        }
-        if (c->bad > before) c->rows_bad++;
-        if (c->bad - before == c->dim) c->whole_rows++;
+    struct count *counts[] = {&c->by_plane[row / c->t->rows], &c->by_row[row % c->t->rows], &c->by_column[column]};
+    c->matter++;
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        counts[i]->matter++;
+        counts[i]->bad += bad;
+    }
+    if (!bad) return;
+    c->bad++;
+    if (!isfinite(got)) {
+        c->nonfinite++;
+    } else if (fabs(expected) > c->t->tiny) {
+        c->ratios++;
+        c->ratio_sum += got / expected;
+        c->ratio_sum2 += got / expected * (got / expected);
     }
 }
 
-/* First and last index with a count, and how many have one. */
-static size_t extent(const size_t *count, size_t n, size_t *first, size_t *last)
+static void census_take(struct census *c, struct check_diagnosis *d)
+{
+    const struct check_table *t = c->t;
+    for (size_t row = 0; row < t->planes * t->rows; row++) {
+        const size_t before = c->bad, mattered = c->matter;
+        for (size_t column = 0; column < t->columns; column++) {
+            struct check_element x = {.at = row * t->columns + column};
+            const enum check_cell cell = t->cell(t->ctx, x.at, &x.got, &x.expected);
+            if (cell == CHECK_NO_MATTER) continue;
+            if (cell == CHECK_BAD && c->bad == 0) d->first = x;
+            if (cell == CHECK_BAD) worst_add(&d->worst, x);
+            if (isfinite(x.got)) d->largest = fmax(d->largest, fabs(x.got - x.expected));
+            census_add(c, row, column, x.got, x.expected, cell == CHECK_BAD);
+        }
+        if (c->matter > mattered) c->rows++;
+        if (c->bad > before) c->rows_bad++;
+        if (c->bad > before && c->bad - before == c->matter - mattered) c->whole_rows++;
+    }
+}
+
+/* First and last index with a bad element, and how many have one; all: that matter. */
+static size_t extent(const struct count *count, size_t n, size_t *first, size_t *last, size_t *all)
 {
     size_t hit = 0;
+    *all = 0;
     for (size_t i = 0; i < n; i++) {
-        if (count[i] == 0) continue;
+        *all += count[i].matter > 0;
+        if (count[i].bad == 0) continue;
         if (hit++ == 0) *first = i;
         *last = i;
     }
@@ -203,115 +217,152 @@ static void clause(char *out, size_t size, const char *fmt, ...)
     va_end(ap);
 }
 
+/* An axis of the table: its first index in the problem, and how many the problem has. */
+struct axis {
+    const struct count *count;
+    size_t n, first, all;
+    const char *name;
+    bool tiled; /* kernels walk it in tiles */
+};
+
 /* The smallest power of two for which the bad indices are all those of a few residues: the mark of a fixed lane or
  * register. 0 when there is none. */
-static size_t period(const size_t *count, size_t n, size_t *residue, size_t *residues)
+static size_t period(const struct axis *a, size_t matter, size_t *residue, size_t *residues)
 {
-    for (size_t m = 2; m <= 64 && 2 * m <= n; m *= 2) {
+    for (size_t m = 2; m <= 64 && 2 * m <= a->n; m *= 2) {
         size_t hits[64] = {0}, hit = 0, used = 0;
-        for (size_t i = 0; i < n; i++)
-            if (count[i] > 0) {
-                hits[i % m]++;
+        for (size_t i = 0; i < a->n; i++)
+            if (a->count[i].bad > 0) {
+                hits[(a->first + i) % m]++;
                 hit++;
             }
         for (size_t r = 0; r < m; r++)
             if (hits[r] > 0 && used++ == 0) *residue = r;
         *residues = used;
-        if ((4 * used <= m || used == 1) && hit >= 2 * used && 10 * hit * m >= 9 * n * used) return m;
+        if ((4 * used <= m || used == 1) && hit >= 2 * used && 10 * hit * m >= 9 * matter * used) return m;
     }
     return 0;
 }
 
-static void row_pattern(const struct census *c, char *out, size_t size)
+static void axis_pattern(const struct axis *a, char *out, size_t size)
 {
-    size_t first = 0, last = 0, hit = extent(c->by_row, c->seq, &first, &last), residue = 0, residues = 0, m;
-    if (hit == c->seq) return;
+    size_t first = 0, last = 0, matter, hit = extent(a->count, a->n, &first, &last, &matter), residue = 0, residues = 0;
+    size_t m, begin = a->first + first, end = a->first + last;
+    if (hit == matter) return;
     if (hit == 1) {
-        clause(out, size, "only row %zu", first);
+        clause(out, size, "only %s %zu", a->name, begin);
         return;
     }
-    if (last == c->seq - 1)
-        for (size_t tile = 8; tile <= 256 && tile < c->seq; tile *= 2)
-            if (c->seq % tile != 0 && first >= c->seq - c->seq % tile) {
-                clause(out, size, "only the tail rows from %zu on (%zu rows are not a multiple of %zu)", first, c->seq,
-                       tile);
+    if (a->tiled && end == a->all - 1)
+        for (size_t tile = 8; tile <= 256 && tile < a->all; tile *= 2)
+            if (a->all % tile != 0 && begin >= a->all - a->all % tile) {
+                clause(out, size, "only the tail %ss from %zu on (%zu %ss are not a multiple of %zu)", a->name, begin,
+                       a->all, a->name, tile);
                 return;
             }
-    m = period(c->by_row, c->seq, &residue, &residues);
+    m = period(a, matter, &residue, &residues);
     if (m != 0) {
-        clause(out, size, "only rows whose index modulo %zu is %zu%s", m, residue,
+        clause(out, size, "only %ss whose index modulo %zu is %zu%s", a->name, m, residue,
                residues > 1 ? " or one of a few others" : "");
         return;
     }
-    for (size_t tile = 8; tile <= 256 && tile < c->seq; tile *= 2)
-        if (first / tile == last / tile) {
-            clause(out, size, "only rows %zu to %zu, inside one tile of %zu rows", first, last, tile);
+    for (size_t tile = 8; a->tiled && tile <= 256 && tile < a->all; tile *= 2)
+        if (begin / tile == end / tile) {
+            clause(out, size, "only %ss %zu to %zu, inside one tile of %zu %ss", a->name, begin, end, tile, a->name);
             return;
         }
-    if (first > 0 || last < c->seq - 1) clause(out, size, "only rows %zu to %zu", first, last);
-}
-
-static void column_pattern(const struct census *c, char *out, size_t size)
-{
-    size_t first = 0, last = 0, hit = extent(c->by_column, c->dim, &first, &last), residue = 0, residues = 0, m;
-    if (hit == c->dim) return;
-    if (hit == 1)
-        clause(out, size, "only column %zu", first);
-    else if ((m = period(c->by_column, c->dim, &residue, &residues)) != 0)
-        clause(out, size, "only columns whose index modulo %zu is %zu%s", m, residue,
-               residues > 1 ? " or one of a few others" : "");
-    else if (first > 0 || last < c->dim - 1)
-        clause(out, size, "only the stripe of columns %zu to %zu", first, last);
+    if (first > 0 || last < a->n - 1)
+        clause(out, size, a->tiled ? "only %ss %zu to %zu" : "only the stripe of %ss %zu to %zu", a->name, begin, end);
 }
 
 static void head_pattern(const struct census *c, char *out, size_t size)
 {
-    size_t first = 0, last = 0, hit = extent(c->by_plane, c->planes, &first, &last), heads = (size_t)c->p->heads;
-    if (c->planes == 1 || hit == c->planes) return;
+    size_t first = 0, last = 0, all, heads = c->t->heads, hit = extent(c->by_plane, c->t->planes, &first, &last, &all);
+    if (c->t->planes == 1 || hit == c->t->planes) return;
     if (hit == 1)
         clause(out, size, "only head %zu of batch %zu", first % heads, first / heads);
-    else if (first / heads == last / heads && c->p->batch > 1)
+    else if (first / heads == last / heads && c->t->planes > heads)
         clause(out, size, "only batch %zu", first / heads);
     else
-        clause(out, size, "%zu of %zu heads", hit, c->planes);
+        clause(out, size, "%zu of %zu heads", hit, c->t->planes);
 }
 
-static void describe(const struct census *c, char *out, size_t size)
+static void describe(const struct census *c, struct check_diagnosis *d)
 {
-    size_t n = c->planes * c->seq * c->dim;
+    const struct check_table *t = c->t;
+    const struct axis rows = {c->by_row, t->rows, t->first_row, t->all_rows, "row", true},
+                      columns = {c->by_column, t->columns, 0, t->columns, t->column, strcmp(t->column, "column") != 0};
     double mean = c->ratios > 0 ? c->ratio_sum / (double)c->ratios : 0;
     double variance = c->ratios > 0 ? c->ratio_sum2 / (double)c->ratios - mean * mean : 0;
-    out[0] = '\0';
+    char *out = d->pattern;
+    const size_t size = sizeof d->pattern;
     if (c->bad == 1) {
         clause(out, size, "a single element");
         return;
     }
     if (c->nonfinite == c->bad)
-        clause(out, size, "%s", c->bad == n ? "every element is NaN or infinite" : "all of them NaN or infinite");
-    if (c->ratios >= 8 && c->nonfinite == 0 && sqrt(fmax(variance, 0)) < 0.02 * fmax(fabs(mean), 0.05))
+        clause(out, size, "%s",
+               c->bad == c->matter ? "every element is NaN or infinite" : "all of them NaN or infinite");
+    if (c->ratios >= 8 && c->nonfinite == 0 && sqrt(fmax(variance, 0)) < 0.02 * fmax(fabs(mean), 0.05)) {
         clause(out, size, "scaled: got / expected is about %.4g throughout", mean);
-    if (c->whole_rows == c->rows_bad && c->bad < n)
+        d->factor = mean;
+    }
+    if (c->whole_rows == c->rows_bad && c->bad < c->matter)
         clause(out, size, "whole rows");
-    else if (c->bad < n && 10 * c->bad >= 9 * c->rows_bad * c->dim)
+    else if (c->bad < c->matter && 10 * c->bad * c->rows >= 9 * c->rows_bad * c->matter)
         clause(out, size, "nearly whole rows");
-    row_pattern(c, out, size);
-    column_pattern(c, out, size);
+    axis_pattern(&rows, out, size);
+    axis_pattern(&columns, out, size);
     head_pattern(c, out, size);
     if (out[0] == '\0')
-        clause(out, size, "%s", 10 * c->bad >= 9 * n ? "everywhere" : "scattered over all rows, columns and heads");
+        clause(out, size, 10 * c->bad >= 9 * c->matter ? "everywhere" : "scattered over all rows, %ss and heads",
+               t->column);
+}
+
+int check_describe(const struct check_table *t, struct check_diagnosis *out, struct err *e)
+{
+    struct census c;
+    *out = (struct check_diagnosis){0};
+    if (census_open(&c, t, e) != 0) return -1;
+    census_take(&c, out);
+    out->bad = c.bad;
+    out->matter = c.matter;
+    if (c.bad > 0) describe(&c, out);
+    free(c.by_plane);
+    return 0;
+}
+
+/* An output and its reference as a table. */
+struct words {
+    const uint16_t *got;
+    const float *expected, *decode;
+    const struct check_limit *limit;
+};
+
+static enum check_cell word_cell(const void *ctx, size_t at, double *got, double *expected)
+{
+    const struct words *w = ctx;
+    double d;
+    *got = (double)w->decode[w->got[at]];
+    *expected = (double)w->expected[at];
+    d = distance(*got, *expected);
+    return d <= w->limit->atol + w->limit->rtol * fabs(*expected) && d <= w->limit->bound ? CHECK_GOOD : CHECK_BAD;
 }
 
 int check_diagnose(const struct problem *p, const uint16_t *got, const float *expected, const struct check_limit *limit,
                    const float *decode, struct check_diagnosis *out, struct err *e)
 {
-    struct census c;
-    *out = (struct check_diagnosis){0};
-    if (census_open(&c, p, e) != 0) return -1;
-    census_take(&c, got, expected, limit, decode, &out->first);
-    out->bad = c.bad;
-    if (c.bad > 0) describe(&c, out->pattern, sizeof out->pattern);
-    free(c.by_plane);
-    return 0;
+    const struct words words = {.got = got, .expected = expected, .decode = decode, .limit = limit};
+    const struct check_table t = {.planes = (size_t)p->batch * (size_t)p->heads,
+                                  .heads = (size_t)p->heads,
+                                  .rows = (size_t)p->seq_q,
+                                  .columns = (size_t)p->head_dim,
+                                  .all_rows = (size_t)p->seq_q,
+                                  .column = "column",
+                                  .tiny = 0.05,
+                                  .ctx = &words,
+                                  .cell = word_cell};
+    return check_describe(&t, out, e);
 }
 
 void check_place(const struct problem *p, size_t at, char *out, size_t size)

@@ -23,6 +23,11 @@ struct check_element {
     double got, expected;
 };
 
+struct check_worst { /* by |got - expected|, not-finite ones first */
+    int n;
+    struct check_element of[CHECK_WORST];
+};
+
 /* An element is bad when it is not finite, when |got - expected| > atol + rtol |expected|, or > bound. */
 struct check_limit {
     double atol, rtol, bound;
@@ -34,8 +39,7 @@ struct check_compare {
     double max_low;           /* max |low - expected|: the field's yardstick */
     double max_step;          /* max |(expected + 0.3 - 0.3) - expected|, computed in the dtype */
     double bound;             /* 2 max_low + 2 max_step: the two-times rule */
-    int nworst;
-    struct check_element worst[CHECK_WORST]; /* by |got - expected|, not-finite ones first */
+    struct check_worst worst;
 };
 
 /* One pass; the same numbers for any number of threads. low may be NULL: then max_low and max_step are 0 and bound is infinite. */
@@ -43,12 +47,30 @@ void check_compare(const struct problem *p, struct parallel *threads, const uint
                    const float *low, double atol, double rtol, const float *decode, struct check_compare *out);
 
 struct check_diagnosis {
-    size_t bad;
+    size_t matter, bad; /* elements that matter, and of those */
     struct check_element first;
-    char pattern[256]; /* a clause: "whole rows, all in head 3 of batch 0" */
+    struct check_worst worst; /* of the bad */
+    double largest;           /* error over the finite ones */
+    double factor;            /* got / expected, where it is about the same throughout; else 0 */
+    char pattern[256];        /* a clause: "whole rows, all in head 3 of batch 0" */
 };
 
-/* Where the bad elements lie. 0 also when there is none (bad == 0). */
+enum check_cell { CHECK_GOOD, CHECK_BAD, CHECK_NO_MATTER };
+
+/* Numbers beside what they should be: planes (the heads of all batches) of rows of columns. */
+struct check_table {
+    size_t planes, heads, rows, columns; /* heads: of a batch */
+    size_t first_row, all_rows;          /* of the problem: the table's first one, and how many there are */
+    const char *column;                  /* what a column is: "column" of O, or "key" */
+    double tiny;                         /* what is expected below that tells nothing about a factor */
+    const void *ctx;
+    enum check_cell (*cell)(const void *ctx, size_t at, double *got, double *expected);
+};
+
+/* Where a table's bad cells lie. 0 also when there is none (bad == 0). */
+int check_describe(const struct check_table *t, struct check_diagnosis *out, struct err *e);
+
+/* The same of an output. */
 int check_diagnose(const struct problem *p, const uint16_t *got, const float *expected, const struct check_limit *limit,
                    const float *decode, struct check_diagnosis *out, struct err *e);
 

@@ -207,8 +207,8 @@ static void judge_masked(struct check *c, const char *set, const struct check_ou
 static json_t *worst_json(const struct check *c, const struct check_compare *cmp)
 {
     json_t *list = json_array();
-    for (int i = 0; i < cmp->nworst && list != NULL; i++)
-        json_array_append_new(list, check_element_json(c->p, &cmp->worst[i]));
+    for (int i = 0; i < cmp->worst.n && list != NULL; i++)
+        json_array_append_new(list, check_element_json(c->p, &cmp->worst.of[i]));
     return list;
 }
 

@@ -442,11 +442,12 @@ static void worst_five(void **state)
         got[i] = check_encode(DTYPE_BF16, i * 5 % 16);
     got[9] = 0x7fc0;
     check_compare(&p, NULL, got, expected, NULL, 0.5, 0, decode, &c);
-    assert_int_equal(c.nworst, 5);
+    assert_int_equal(c.worst.n, 5);
     assert_int_equal(c.nonfinite, 1);
     assert_int_equal(c.bad, 15);
-    assert_int_equal(c.worst[0].at, 9);
-    assert_true(c.worst[1].got == 15 && c.worst[2].got == 14 && c.worst[3].got == 12 && c.worst[4].got == 11);
+    assert_int_equal(c.worst.of[0].at, 9);
+    assert_true(c.worst.of[1].got == 15 && c.worst.of[2].got == 14 && c.worst.of[3].got == 12 &&
+                c.worst.of[4].got == 11);
     assert_true(c.max_abs == 15);
     check_place(&p, 9, place, sizeof place);
     assert_string_equal(place, "batch 0 head 0 row 2 column 1");
