@@ -53,8 +53,7 @@ bool check_decided(const struct check *c, enum device_class cls)
     return cls != DEVICE_OK || c->out->fate != FATE_OK;
 }
 
-/* The inputs of a set: drawn already, or made from those. */
-static enum device_class set_inputs(struct check *c, enum check_set s)
+enum device_class check_put_set(struct check *c, enum check_set s)
 {
     if (s == CHECK_SET_PLAIN) return check_put_inputs(c, &c->plain);
     if (c->in.q == NULL && check_inputs_init(&c->in, c->p, c->e) != 0) return DEVICE_LOST;
@@ -68,7 +67,7 @@ static enum device_class set_run(struct check *c, enum check_set s)
     const char *name = check_set_name(s);
     size_t rows = 0;
     double worst = 0, t;
-    enum device_class cls = set_inputs(c, s);
+    enum device_class cls = check_put_set(c, s);
     if (cls != DEVICE_OK) return cls;
     t = now_s();
     if (check_decided(c, cls = check_run_candidate(c, 0, 0, name))) return cls;
@@ -234,9 +233,9 @@ void check_close(struct check *c)
     free(c);
 }
 
-static void run_begin(struct check *c, const struct check_kernel *candidate, const struct check_kernel *reference,
-                      const struct check_rule *rule, void (*progress)(void *ctx, const char *stage), void *ctx,
-                      struct check_report *out, struct err *e)
+void check_begin(struct check *c, const struct check_kernel *candidate, const struct check_kernel *reference,
+                 const struct check_rule *rule, void (*progress)(void *ctx, const char *stage), void *ctx,
+                 struct check_report *out, struct err *e)
 {
     c->candidate = candidate;
     c->reference = reference;
@@ -250,6 +249,7 @@ static void run_begin(struct check *c, const struct check_kernel *candidate, con
     c->blame_candidate = c->repeats_cut = false;
     c->repeats_done = 0;
     c->sets = c->laws = NULL;
+    c->tile_bytes = 0;
     *out = (struct check_report){.fate = FATE_OK};
 }
 
@@ -268,7 +268,7 @@ enum device_class check_run(struct check *c, const struct check_kernel *candidat
                             struct check_report *out, struct err *e)
 {
     enum device_class cls = DEVICE_OK;
-    run_begin(c, candidate, reference, rule, progress, ctx, out, e);
+    check_begin(c, candidate, reference, rule, progress, ctx, out, e);
     if (run_open(c) != 0) cls = DEVICE_LOST;
     if (!check_decided(c, cls)) cls = check_device_open(c);
     if (!check_decided(c, cls)) cls = stages(c);
@@ -304,7 +304,7 @@ enum device_class check_output(struct check *c, const struct check_kernel *refer
                                struct check_report *out, struct err *e)
 {
     enum device_class cls = DEVICE_LOST;
-    run_begin(c, NULL, reference, rule, progress, ctx, out, e);
+    check_begin(c, NULL, reference, rule, progress, ctx, out, e);
     if ((c->sets = json_array()) == NULL || (c->laws = json_array()) == NULL)
         err_nomem(e);
     else

@@ -74,6 +74,25 @@ enum device_class check_output(struct check *c, const struct check_kernel *refer
 /* Those inputs: words of q, k and v, borrowed until the next call with c. */
 void check_plain(struct check *c, uint64_t seed, const uint16_t *words[3]);
 
+/* Query rows [row, row + rows) of one head. */
+struct check_tile {
+    int batch, head, row, rows;
+};
+/* ERR_USAGE where the problem has no such rows, or so many keys for them that no memory is meant for it. */
+int check_tile_valid(const struct problem *p, const struct check_tile *t, struct err *e);
+/* Elements of the debug build's argument TILE. */
+size_t check_tile_floats(const struct problem *p, const struct check_tile *t);
+/* Is there a set of inputs of this name, as reports have it? */
+bool check_knows_set(const char *name);
+
+/* Runs a candidate and its debug build on the inputs of `set`, and judges the tile that the debug build shows, stage by stage (check_tile.h).
+ * Outcomes as check_run's; out->json: docs/JSON.md, tile report, absent when a build did not get so far. The numbers are written to
+ * folder as .npy: s, p, m, o, and what s, p and o should be. */
+enum device_class check_oracle(struct check *c, const struct check_kernel *candidate, const struct check_kernel *debug,
+                               const struct check_tile *tile, const char *set, uint64_t seed, const char *folder,
+                               void (*progress)(void *ctx, const char *stage), void *ctx, struct check_report *out,
+                               struct err *e);
+
 /* The host's part, pure, for tests. Row r of (batch, head, query); out_o has head_dim values. q, k, v are dtype words. */
 void check_row_f64(const struct problem *p, const uint16_t *q, const uint16_t *k, const uint16_t *v, size_t row,
                    double *out_o, double *out_lse);

@@ -9,6 +9,7 @@
 
 #include "check_host.h"
 #include "check_private.h"
+#include "check_tile.h"
 
 #define GUARD_BYTES CHECK_GUARD_BYTES
 #define GUARD_WORD 0xc5a3u /* xor its index: no kernel writes this by accident */
@@ -38,11 +39,13 @@ enum device_class check_device_open(struct check *c)
                                  [ARG_O] = 2 * q,
                                  [ARG_LSE] = c->p->lse ? 4 * rows : 0,
                                  [ARG_REF_O] = 4 * q,
-                                 [ARG_REF_LOW] = 4 * q};
+                                 [ARG_REF_LOW] = 4 * q,
+                                 [ARG_TILE] = c->tile_bytes};
     size_t total = 0;
     for (int a = 0; a < ARG_N; a++) {
         struct err why = {0};
         enum device_class cls;
+        if (a == ARG_TILE && c->tile_bytes == 0) continue;
         c->tensors[a].bytes = bytes[a];
         total += buffer_bytes(&c->tensors[a]);
         cls = c->drv->alloc(c->d, buffer_bytes(&c->tensors[a]), &c->tensors[a].buffer, &why);
@@ -171,7 +174,7 @@ static uint32_t poison_word(const struct check *c, enum arg a, int which)
 {
     uint32_t half = check_poison(c->p->dtype, which);
     if (a == ARG_O) return half << 16 | half;
-    return which == 0 ? 0x7fc1dead : 0xffe2beef; /* f32 NaNs */
+    return which == 0 ? CHECK_UNSHOWN : 0xffe2beef; /* f32 NaNs */
 }
 
 static uint16_t guard_word(size_t i)
@@ -354,6 +357,35 @@ enum device_class check_run_candidate(struct check *c, int poison, int to, const
     guards_verify(c, ARG_O, to, stage);
     guards_verify(c, ARG_LSE, to, stage);
     return DEVICE_OK;
+}
+
+uint16_t check_second(const struct check *c, size_t i)
+{
+    const bool differs = c->image_o.differs[(GUARD_BYTES + 2 * i) / TRANSFER_CHUNK];
+    return c->run[differs ? 1 : 0].o[i];
+}
+
+enum device_class check_put_tile(struct check *c, const struct check_tile *t)
+{
+    const float head[CHECK_TILE_HEAD] = {(float)(t->batch * c->p->heads + t->head), (float)t->row, (float)t->rows, 0};
+    struct err why = {0};
+    enum device_class cls = output_poison(c, ARG_TILE, 0);
+    if (cls != DEVICE_OK) return cls;
+    cls = c->drv->write(c->d, c->tensors[ARG_TILE].buffer, GUARD_BYTES, head, sizeof head, &why);
+    return cls == DEVICE_OK ? DEVICE_OK : device_failed(c, cls, &why, "writing the place of the tile");
+}
+
+static void keep_bytes(void *ctx, const void *bytes, size_t at, size_t m)
+{
+    memcpy((unsigned char *)ctx + at, bytes, m);
+}
+
+enum device_class check_get_tile(struct check *c, float *to)
+{
+    struct err why = {0};
+    enum device_class cls = transfer_read(c->transfer, c->tensors[ARG_TILE].buffer, GUARD_BYTES,
+                                          c->tensors[ARG_TILE].bytes, keep_bytes, to, &why);
+    return cls == DEVICE_OK ? DEVICE_OK : device_failed(c, cls, &why, "reading the tile");
 }
 
 struct keep {

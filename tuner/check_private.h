@@ -67,6 +67,7 @@ struct check {
     json_t *sets, *laws;
     int repeats_done;
     bool repeats_cut;
+    size_t tile_bytes; /* of what a debug build shows, 0: there is none */
 };
 
 /* ---- check.c ---- */
@@ -74,6 +75,11 @@ void check_progress(struct check *c, const char *stage);
 /* The first fate stays. */
 void check_fate(struct check *c, enum fate f, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 bool check_decided(const struct check *c, enum device_class cls);
+void check_begin(struct check *c, const struct check_kernel *candidate, const struct check_kernel *reference,
+                 const struct check_rule *rule, void (*progress)(void *ctx, const char *stage), void *ctx,
+                 struct check_report *out, struct err *e);
+/* The inputs of a set, drawn from the rule's seed or made from what is drawn already, to the device. */
+enum device_class check_put_set(struct check *c, enum check_set s);
 
 /* ---- check_memory.c ---- */
 enum device_class check_host_open(struct check *c);
@@ -87,6 +93,11 @@ enum device_class check_verify_inputs(struct check *c, const char *set);
 /* One run with outputs poisoned by pattern `poison` (0 or 1), fetched to run[to], guard bands verified. to 1: run[0] must hold
  * what to compare with. */
 enum device_class check_run_candidate(struct check *c, int poison, int to, const char *stage);
+/* What a debug build shows: nothing yet of this tile; and what it has shown. */
+enum device_class check_put_tile(struct check *c, const struct check_tile *t);
+enum device_class check_get_tile(struct check *c, float *to);
+/* Word i of o in run[1], of which only what differs from run[0] is there. */
+uint16_t check_second(const struct check *c, size_t i);
 /* Fills ref_o, ref_low, ref_lse and ref_bad. */
 enum device_class check_run_reference(struct check *c);
 

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const arg_names[ARG_N] = {"q", "k", "v", "o", "lse", "ref_o", "ref_low"};
+static const char *const arg_names[ARG_N] = {"q", "k", "v", "o", "lse", "ref_o", "ref_low", "tile"};
 
 const char *arg_name(enum arg a)
 {

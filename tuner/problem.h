@@ -45,9 +45,9 @@ struct target {
     double peak_bytes_s; /* device memory rate, 0 when unknown */
 };
 
-enum arg { ARG_Q, ARG_K, ARG_V, ARG_O, ARG_LSE, ARG_REF_O, ARG_REF_LOW, ARG_N };
+enum arg { ARG_Q, ARG_K, ARG_V, ARG_O, ARG_LSE, ARG_REF_O, ARG_REF_LOW, ARG_TILE, ARG_N };
 /* REF_O: float, reference output; REF_LOW: float, straightforward computation rounded to the dtype. Only the template
- * `reference` has them. */
+ * `reference` has them. TILE: float, what a debug build shows; behind the arguments of the manifest. */
 
 /* A descriptor for the copy engine of sm_90 and up, all of it but the address: a dense tensor seen as planes of rows of
  * columns, and the box that one copy moves (of one plane). What a box has beyond the tensor reads as zero and is not

@@ -1,8 +1,7 @@
 /* One request at a time. A poisoned context, or a lost device, is reported once and the process leaves at once by _exit: no destructor of
  * a GPU library runs in a broken context. */
-#include "serve.h"
+#include "serve_private.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,45 +10,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "bench.h"
-#include "cache.h"
-#include "check.h"
-#include "device.h"
-#include "fate.h"
-#include "health.h"
-#include "parallel.h"
 #include "rng.h"
 #include "target.h"
 #include "wire.h"
 
-#define MAX_LOADED 1024
-
-struct loaded {
-    char key[DIGEST_HEX];
-    struct launch launch;
-    struct device_kernel *kernel;
-    struct bench_arm *arm; /* in the bench that is open, NULL when not timed there yet */
-};
-
-struct serve {
-    const char *cache;
-    const struct device_driver *driver;
-    struct device *device;
-    struct target target;
-    struct health *health;
-    struct loaded loaded[MAX_LOADED];
-    int nloaded;
-    struct parallel *threads; /* of this process: drawing inputs, comparing outputs */
-    struct check *check;
-    json_t *check_key; /* the problem it was opened for */
-    struct bench *bench;
-    json_t *bench_key;  /* what the open bench was opened with */
-    struct loaded *met; /* the arm of an open session against something that is timed elsewhere */
-};
-
 /* ---- answers ---- */
 
-static void progress(void *ctx, const char *stage)
+void serve_progress(void *ctx, const char *stage)
 {
     json_t *j = json_pack("{s:s}", "stage", stage);
 
@@ -58,42 +25,41 @@ static void progress(void *ctx, const char *stage)
     json_decref(j);
 }
 
-static void answer_take(json_t *j)
+void serve_answer_take(json_t *j)
 {
     json_object_set_new(j, "done", json_true());
     if (wire_send(WIRE_FD, j, NULL) != 0) _exit(0);
     json_decref(j);
 }
 
-static json_t *error_answer(const struct err *e)
+json_t *serve_error(const struct err *e)
 {
     return json_pack("{s:{s:i,s:o}}", "error", "code", (int)e->code, "text",
                      device_text_to_json(e->text, strlen(e->text)));
 }
 
-static void answer_fate(enum fate f, const char *text, json_t *more)
+void serve_fate(enum fate f, const char *text, json_t *more)
 {
     json_t *j = more ? more : json_object();
 
     json_object_set_new(j, "fate", json_string(fate_name(f)));
     json_object_set_new(j, "text", device_text_to_json(text, strlen(text)));
-    answer_take(j);
+    serve_answer_take(j);
 }
 
-/* Turns the class of a failed device call into the answer. at_load: a refusal there is a matter of limits. more is consumed. */
-static void answer_class(enum device_class c, enum fate refused, const struct err *e, json_t *more)
+void serve_class(enum device_class c, enum fate refused, const struct err *e, json_t *more)
 {
     json_t *j = more ? more : json_object();
 
     if (c == DEVICE_LOST) {
         json_decref(j);
-        j = error_answer(e);
+        j = serve_error(e);
     } else {
         json_object_set_new(j, "fate", json_string(fate_name(c == DEVICE_STICKY ? FATE_CRASH : refused)));
         json_object_set_new(j, "text", device_text_to_json(e->text, strlen(e->text)));
     }
     if (c != DEVICE_FATE) json_object_set_new(j, "leave", json_true());
-    answer_take(j);
+    serve_answer_take(j);
     if (c != DEVICE_FATE) _exit(0);
 }
 
@@ -110,7 +76,7 @@ static void do_targets(void)
         for (int k = 0; k < n; k++)
             json_array_append_new(targets, target_to_json(&list[k]));
     }
-    answer_take(json_pack("{s:o,s:s}", "targets", targets, "note", buf_text(&note)));
+    serve_answer_take(json_pack("{s:o,s:s}", "targets", targets, "note", buf_text(&note)));
     buf_free(&note);
 }
 
@@ -123,12 +89,12 @@ static void do_arch(const json_t *r)
     for (int i = 0; device_drivers[i]; i++) {
         if (!device_drivers[i]->arch_target) continue;
         if (device_drivers[i]->arch_target(&t, arch ? arch : "", &e) == 0) {
-            answer_take(json_pack("{s:o}", "target", target_to_json(&t)));
+            serve_answer_take(json_pack("{s:o}", "target", target_to_json(&t)));
             return;
         }
     }
     err_set(&e, ERR_USAGE, "this build has no CUDA support: --arch needs it; build with the CUDA headers installed");
-    answer_take(error_answer(&e));
+    serve_answer_take(serve_error(&e));
 }
 
 /* ---- compile ---- */
@@ -185,13 +151,13 @@ static void do_compile(struct serve *s, const json_t *r)
     if (c == DEVICE_OK && cache_put(s->cache, key, &b, &e) != 0) c = DEVICE_LOST;
 out:
     if (c == DEVICE_LOST || c == DEVICE_STICKY) {
-        answer_take(error_answer(&e));
+        serve_answer_take(serve_error(&e));
     } else {
         const char *text = c == DEVICE_OK ? "" : e.text; /* compilers quote sources: any bytes */
         reply = json_pack("{s:s,s:o,s:s,s:o,s:o}", "fate", fate_name(c == DEVICE_OK ? FATE_OK : FATE_COMPILE), "text",
                           device_text_to_json(text, strlen(text)), "code", b.code_digest, "resources",
                           device_resources_to_json(&b.res), "log", device_text_to_json(buf_text(&b.log), b.log.n));
-        answer_take(reply);
+        serve_answer_take(reply);
     }
     device_binary_free(&b);
     buf_free(&source);
@@ -214,14 +180,14 @@ static void do_open(struct serve *s, const json_t *r)
     }
     if (c != DEVICE_OK) {
         err_context(&e, "device %s", s->target.name);
-        answer_take(error_answer(&e));
+        serve_answer_take(serve_error(&e));
         _exit(0);
     }
     s->health = health_open(&s->target, &note);
-    answer_take(json_pack("{s:o?,s:o?,s:s}", "environment", s->health ? health_environment(s->health) : NULL,
-                          "complaints",
-                          s->health && json_is_true(json_object_get(r, "look")) ? health_complaints(s->health) : NULL,
-                          "note", buf_text(&note)));
+    serve_answer_take(
+        json_pack("{s:o?,s:o?,s:s}", "environment", s->health ? health_environment(s->health) : NULL, "complaints",
+                  s->health && json_is_true(json_object_get(r, "look")) ? health_complaints(s->health) : NULL, "note",
+                  buf_text(&note)));
     buf_free(&note);
 }
 
@@ -245,8 +211,7 @@ static void drop(struct serve *s, struct loaded *l)
     *l = s->loaded[--s->nloaded];
 }
 
-/* The kernel that j names, loaded once a worker. */
-static enum device_class load(struct serve *s, const json_t *j, struct loaded **out, struct err *e)
+enum device_class serve_load(struct serve *s, const json_t *j, struct loaded **out, struct err *e)
 {
     const char *key = json_string_value(json_object_get(j, "key"));
     struct loaded *l = &s->loaded[s->nloaded];
@@ -279,8 +244,7 @@ static enum device_class load(struct serve *s, const json_t *j, struct loaded **
     return c;
 }
 
-/* Opens the bench that j asks for ({"problem", "cold", "seed"}), or keeps the one that is open already. */
-static enum device_class bench_for(struct serve *s, const json_t *j, struct err *e)
+enum device_class serve_bench(struct serve *s, const json_t *j, struct err *e)
 {
     struct problem p;
     enum device_class c;
@@ -297,8 +261,7 @@ static enum device_class bench_for(struct serve *s, const json_t *j, struct err 
 
 /* ---- evaluate ---- */
 
-/* Opens the check for the problem j, or keeps the one that is open already. */
-static enum device_class check_for(struct serve *s, const json_t *j, struct err *e)
+enum device_class serve_check(struct serve *s, const json_t *j, struct err *e)
 {
     struct problem p;
     enum device_class c;
@@ -327,16 +290,16 @@ static enum device_class do_check(struct serve *s, const json_t *r, const struct
                            .unwritten = json_is_true(json_object_get(rule, "unwritten"))};
     struct check_kernel candidate = {l->kernel, &l->launch}, reference;
     struct loaded *ref;
-    enum device_class class = check_for(s, json_object_get(r, "problem"), e);
+    enum device_class class = serve_check(s, json_object_get(r, "problem"), e);
 
     if (class != DEVICE_OK) return class;
-    class = load(s, json_object_get(r, "reference"), &ref, e);
+    class = serve_load(s, json_object_get(r, "reference"), &ref, e);
     if (class != DEVICE_OK) {
         err_context(e, "the reference kernel");
         return DEVICE_LOST;
     }
     reference = (struct check_kernel){ref->kernel, &ref->launch};
-    return check_run(s->check, &candidate, &reference, &c, progress, NULL, out, e);
+    return check_run(s->check, &candidate, &reference, &c, serve_progress, NULL, out, e);
 }
 
 /* samples of the arm into reply; FATE_WRONG when the timed runs left another result than the run before them. */
@@ -352,14 +315,14 @@ static enum device_class do_time(struct serve *s, const json_t *time, struct loa
     double us;
 
     json_object_set_new(reply, "samples", samples);
-    c = bench_for(s, json_object_get(time, "bench"), e);
+    c = serve_bench(s, json_object_get(time, "bench"), e);
     if (c == DEVICE_OK && !l->arm) {
-        progress(NULL, "timing");
+        serve_progress(NULL, "timing");
         c = bench_arm_open(s->bench, l->kernel, &l->launch, k, &l->arm, e);
         if (c == DEVICE_OK) c = bench_sample(l->arm, &us, e); /* the first sample warms up and is not kept */
     }
     for (int i = 0; i < n && c == DEVICE_OK; i++) {
-        progress(NULL, "timing");
+        serve_progress(NULL, "timing");
         c = bench_sample(l->arm, &us, e);
         if (c == DEVICE_OK) json_array_append_new(samples, json_real(us));
     }
@@ -378,8 +341,7 @@ static enum device_class do_time(struct serve *s, const json_t *time, struct loa
     return c;
 }
 
-/* Room for the three kernels that one request may load; pointers into loaded[] hold within a request. */
-static void make_room(struct serve *s)
+void serve_room(struct serve *s)
 {
     if (s->nloaded < MAX_LOADED - 3) return;
     close_bench(s);
@@ -399,9 +361,9 @@ static void do_evaluate(struct serve *s, const json_t *r)
     json_t *reply = json_object();
     enum device_class c;
 
-    make_room(s);
-    progress(NULL, "loading");
-    c = load(s, json_object_get(r, "kernel"), &l, &e);
+    serve_room(s);
+    serve_progress(NULL, "loading");
+    c = serve_load(s, json_object_get(r, "kernel"), &l, &e);
     if (c == DEVICE_OK && s->driver->resources) {
         c = s->driver->resources(s->device, l->kernel, &res, &e);
         json_object_set_new(reply, "resources", device_resources_to_json(&res));
@@ -421,19 +383,19 @@ static void do_evaluate(struct serve *s, const json_t *r)
     }
     check_report_free(&report);
     if (c != DEVICE_OK) {
-        answer_class(c, refused, &e, reply);
+        serve_class(c, refused, &e, reply);
         return;
     }
-    progress(NULL, "canary");
+    serve_progress(NULL, "canary");
     if (s->driver->canary(s->device, &(struct err){0}) != DEVICE_OK) {
         e = (struct err){0};
         err_set(&e, ERR_DEVICE, "the device context did not survive this kernel (canary failed)");
-        answer_class(DEVICE_STICKY, FATE_CRASH, &e, reply);
+        serve_class(DEVICE_STICKY, FATE_CRASH, &e, reply);
     }
     if (fate != FATE_OK)
         close_bench(s); /* its tensors may have suffered; a good candidate's successor finds them drawn */
     if (!keep) drop(s, l);
-    answer_fate(fate, fate == FATE_OK ? "" : e.text, reply);
+    serve_fate(fate, fate == FATE_OK ? "" : e.text, reply);
 }
 
 /* ---- session ---- */
@@ -499,7 +461,7 @@ static enum device_class session_arms(struct serve *s, const json_t *r, struct r
 
     for (int i = 0; i < 2 && c == DEVICE_OK; i++) {
         const json_t *j = json_object_get(r, names[ *which = first ^ i]);
-        c = load(s, j, &arm[*which], e);
+        c = serve_load(s, j, &arm[*which], e);
         if (c == DEVICE_OK)
             c = bench_arm_open(s->bench, arm[*which]->kernel, &arm[*which]->launch,
                                (int)json_integer_value(json_object_get(j, "k")), &arm[*which]->arm, e);
@@ -520,12 +482,12 @@ static void do_session(struct serve *s, const json_t *r)
     enum device_class c;
 
     rng_init(&rng, (uint64_t)json_integer_value(json_object_get(r, "seed")), "session");
-    make_room(s);
-    progress(NULL, "loading");
-    c = bench_for(s, json_object_get(r, "bench"), &e);
+    serve_room(s);
+    serve_progress(NULL, "loading");
+    c = serve_bench(s, json_object_get(r, "bench"), &e);
     if (c == DEVICE_OK) c = session_arms(s, r, &rng, arm, &which, &e);
     for (int i = 0; i < 2 && c == DEVICE_OK; i++) {
-        progress(NULL, "warming up");
+        serve_progress(NULL, "warming up");
         c = bench_warm_up(arm[i]->arm, warm_s / 2, &steady[i], &e);
     }
     if (c == DEVICE_OK) c = send_quads(arm[0]->arm, arm[1]->arm, quads, m, &rng, &e);
@@ -534,185 +496,12 @@ static void do_session(struct serve *s, const json_t *r)
         c = bench_verify(arm[i]->arm, &same[i], &e);
     }
     if (c != DEVICE_OK) {
-        answer_class(c, FATE_LAUNCH, &e, json_pack("{s:s}", "arm", which ? "b" : "a"));
+        serve_class(c, FATE_LAUNCH, &e, json_pack("{s:s}", "arm", which ? "b" : "a"));
         return;
     }
-    answer_take(json_pack("{s:s,s:[b,b],s:[b,b],s:[i,i]}", "fate", "OK", "steady", (int)steady[0], (int)steady[1],
-                          "same", (int)same[0], (int)same[1], "k", bench_arm_k(arm[0]->arm), bench_arm_k(arm[1]->arm)));
-}
-
-/* ---- against something that is timed elsewhere ---- */
-
-/* The file of a tensor in the folder that r names. */
-static int exchange_path(const struct serve *s, const json_t *r, const char *tensor, char out[4096], struct err *e)
-{
-    const char *folder = json_string_value(json_object_get(r, "folder"));
-
-    if (!folder || !*folder || strchr(folder, '/') || *folder == '.' ||
-        snprintf(out, 4096, "%s/%s/%s", s->cache, folder, tensor) >= 4096)
-        return err_set(e, ERR_BUG, "no folder for tensors");
-    return 0;
-}
-
-static int write_words(const char *path, const uint16_t *words, size_t n, struct err *e)
-{
-    FILE *f = fopen(path, "wbe");
-    bool ok = f && fwrite(words, sizeof *words, n, f) == n;
-
-    if (f && fclose(f) != 0) ok = false;
-    return ok ? 0 : err_set(e, ERR_SYSTEM, "cannot write %s: %s; make room there", path, strerror(errno));
-}
-
-static void do_draw(struct serve *s, const json_t *r)
-{
-    static const char *const names[3] = {"q", "k", "v"};
-    const uint16_t *words[3];
-    struct err e = {0};
-    struct problem p;
-    char path[4096];
-    int rc = -1;
-
-    if (check_for(s, json_object_get(r, "problem"), &e) != DEVICE_OK) goto out;
-    TRY(problem_from_json(&p, json_object_get(r, "problem"), &e));
-    check_plain(s->check, (uint64_t)json_integer_value(json_object_get(r, "seed")), words);
-    for (int i = 0; i < 3; i++) {
-        TRY(exchange_path(s, r, names[i], path, &e));
-        TRY(write_words(path, words[i], i == 0 ? problem_q_elements(&p) : problem_kv_elements(&p), &e));
-    }
-out:
-    answer_take(rc == 0 ? json_object() : error_answer(&e));
-}
-
-/* Judges the words that the other side has left; a file of another size is its fault. */
-static enum device_class judge_words(struct serve *s, const json_t *r, const struct problem *p,
-                                     struct check_report *report, struct err *e)
-{
-    const json_t *rule = json_object_get(r, "rule");
-    const struct check_rule c = {.seed = (uint64_t)json_integer_value(json_object_get(rule, "seed")),
-                                 .atol = json_number_value(json_object_get(rule, "atol")),
-                                 .rtol = json_number_value(json_object_get(rule, "rtol"))};
-    size_t bytes = 2 * problem_q_elements(p);
-    struct buf words = {0};
-    struct check_kernel reference;
-    struct loaded *ref;
-    char path[4096];
-    enum device_class class = DEVICE_LOST;
-
-    if (exchange_path(s, r, "o", path, e) != 0) return DEVICE_LOST;
-    if (buf_read_file(&words, path, bytes, ERR_DEVICE, &(struct err){0}) != 0 || words.n != bytes) {
-        *report = (struct check_report){.fate = FATE_WRONG};
-        snprintf(report->text, sizeof report->text, "its output is no file of %zu bytes", bytes);
-        class = DEVICE_OK;
-    } else if ((class = check_for(s, json_object_get(r, "problem"), e)) == DEVICE_OK &&
-               (class = load(s, json_object_get(r, "reference"), &ref, e)) == DEVICE_OK) {
-        reference = (struct check_kernel){ref->kernel, &ref->launch};
-        class =
-            check_output(s->check, &reference, &c, (const uint16_t *)(const void *)words.p, progress, NULL, report, e);
-    }
-    buf_free(&words);
-    return class == DEVICE_FATE ? DEVICE_LOST : class;
-}
-
-static void do_judge(struct serve *s, const json_t *r)
-{
-    struct check_report report = {0};
-    struct err e = {0};
-    struct problem p;
-    json_t *reply = json_object();
-
-    make_room(s);
-    progress(NULL, "reference");
-    if (problem_from_json(&p, json_object_get(r, "problem"), &e) != 0 ||
-        judge_words(s, r, &p, &report, &e) != DEVICE_OK) {
-        json_decref(reply);
-        answer_take(error_answer(&e));
-        return;
-    }
-    if (report.json) json_object_set(reply, "report", report.json);
-    answer_fate(report.fate, report.text, reply);
-    check_report_free(&report);
-}
-
-static enum device_class meet_inputs(struct serve *s, const json_t *r, struct err *e)
-{
-    static const char *const names[3] = {"q", "k", "v"};
-    enum device_class c = DEVICE_OK;
-    struct problem p;
-    char path[4096];
-
-    if (problem_from_json(&p, json_object_get(r, "problem"), e) != 0) return DEVICE_LOST;
-    for (int i = 0; i < 3 && c == DEVICE_OK; i++) {
-        size_t n = i == 0 ? problem_q_elements(&p) : problem_kv_elements(&p);
-        uint16_t *words = malloc(n * sizeof *words);
-        if (!words) {
-            err_nomem(e);
-            return DEVICE_LOST;
-        }
-        c = bench_input(s->bench, (enum arg)(ARG_Q + i), words, e);
-        if (c == DEVICE_OK && (exchange_path(s, r, names[i], path, e) != 0 || write_words(path, words, n, e) != 0))
-            c = DEVICE_LOST;
-        free(words);
-    }
-    return c;
-}
-
-static void do_meet(struct serve *s, const json_t *r)
-{
-    const json_t *kernel = json_object_get(r, "kernel");
-    struct err e = {0};
-    enum device_class c;
-
-    make_room(s);
-    progress(NULL, "loading");
-    c = bench_for(s, json_object_get(r, "bench"), &e);
-    if (c == DEVICE_OK) c = meet_inputs(s, r, &e);
-    if (c == DEVICE_OK) c = load(s, kernel, &s->met, &e);
-    if (c == DEVICE_OK)
-        c = bench_arm_open(s->bench, s->met->kernel, &s->met->launch,
-                           (int)json_integer_value(json_object_get(kernel, "k")), &s->met->arm, &e);
-    if (c != DEVICE_OK) {
-        s->met = NULL;
-        answer_class(c, FATE_LAUNCH, &e, NULL);
-        return;
-    }
-    answer_fate(FATE_OK, "", json_pack("{s:i}", "k", bench_arm_k(s->met->arm)));
-}
-
-/* warm, letter, health and verify of the session that is open. */
-static void do_met(struct serve *s, const json_t *r, const char *op)
-{
-    struct bench_arm *arm = s->met->arm;
-    int m = (int)json_integer_value(json_object_get(r, "m"));
-    json_t *reply = json_object(), *samples, *clocks;
-    struct health_reading reading;
-    struct err e = {0};
-    enum device_class c = DEVICE_OK;
-    bool yes = false;
-    double us;
-
-    if (strcmp(op, "warm") == 0) {
-        c = bench_warm_up(arm, json_number_value(json_object_get(r, "seconds")), &yes, &e);
-        json_object_set_new(reply, "steady", json_boolean(yes));
-    } else if (strcmp(op, "verify") == 0) {
-        c = bench_verify(arm, &yes, &e);
-        json_object_set_new(reply, "same", json_boolean(yes));
-    } else if (strcmp(op, "health") == 0) {
-        health_read(s->health, &reading);
-        json_object_set_new(reply, "health", health_to_json(&reading));
-    } else {
-        json_object_set_new(reply, "samples", samples = json_array());
-        json_object_set_new(reply, "mhz", clocks = json_array());
-        for (int i = 0; i < m && c == DEVICE_OK; i++) {
-            c = bench_sample(arm, &us, &e);
-            if (c != DEVICE_OK) break;
-            json_array_append_new(samples, json_real(us));
-            json_array_append_new(clocks, json_real(bench_arm_mhz(arm)));
-        }
-    }
-    if (c != DEVICE_OK)
-        answer_class(c, FATE_LAUNCH, &e, reply);
-    else
-        answer_fate(FATE_OK, "", reply);
+    serve_answer_take(json_pack("{s:s,s:[b,b],s:[b,b],s:[i,i]}", "fate", "OK", "steady", (int)steady[0], (int)steady[1],
+                                "same", (int)same[0], (int)same[1], "k", bench_arm_k(arm[0]->arm),
+                                bench_arm_k(arm[1]->arm)));
 }
 
 /* ---- main ---- */
@@ -744,16 +533,18 @@ static void handle(struct serve *s, const json_t *r)
     else if (strcmp(op, "session") == 0 && s->device)
         do_session(s, r);
     else if (strcmp(op, "draw") == 0 && s->device)
-        do_draw(s, r);
+        serve_draw(s, r);
     else if (strcmp(op, "judge") == 0 && s->device)
-        do_judge(s, r);
+        serve_judge(s, r);
+    else if (strcmp(op, "oracle") == 0 && s->device)
+        serve_oracle(s, r);
     else if (strcmp(op, "meet") == 0 && s->device)
-        do_meet(s, r);
+        serve_meet(s, r);
     else if (s->met && one_of(op, met))
-        do_met(s, r, op);
+        serve_met(s, r, op);
     else {
         err_set(&e, ERR_BUG, "request '%s' is unknown, or came before 'open'", op);
-        answer_take(error_answer(&e));
+        serve_answer_take(serve_error(&e));
     }
 }
 

@@ -10,12 +10,13 @@
  *   session   problem, bench, a, b, quads, m ...     one progress message a quad
  *   draw      problem, seed, folder                  the plain inputs of a check as files
  *   judge     problem, reference, rule, folder       the output that something else left in the folder; fate, report
+ *   oracle    problem, kernel, debug, tile, inputs, seed, folder   both builds run, what the second shows as files; fate, report
  *   meet      problem, bench, kernel, folder         opens a session of one arm, its inputs as files; then, in any order:
  *   warm      seconds                                until the arm is steady
  *   letter    m                                      samples of it
  *   health                                           a reading
  *   verify                                           does the arm still give what it gave before timing?
- * An answer with "error" is a fault of the machine or of fatune; one with "leave" is the worker's last. kernel, reference, a, b:
+ * An answer with "error" is a fault of the machine or of fatune; one with "leave" is the worker's last. kernel, debug, reference, a, b:
  * {"key", "launch"}. folder: the name of one in the folder of binaries; files q, k, v, o of dtype words. */
 #ifndef SERVE_H
 #define SERVE_H

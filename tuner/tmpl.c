@@ -346,7 +346,7 @@ static int read_argument(struct tmpl *t, const struct doc_node *n, struct err *e
     int map = n->kind == DOC_TEXT ? map_named(t, n->text) : -1;
     enum arg a = map >= 0 ? priv->maps[map].tensor : ARG_N;
 
-    if (n->kind != DOC_TEXT || (map < 0 && arg_parse(&a, n->text) != 0) ||
+    if (n->kind != DOC_TEXT || (map < 0 && arg_parse(&a, n->text) != 0) || a == ARG_TILE ||
         (!reference && (a == ARG_REF_O || a == ARG_REF_LOW)))
         return err_at(e, &n->at, "an argument is one of q, k, v, o and lse%s, or the name of a tensor map",
                       reference ? ", ref_o, ref_low" : "");
@@ -514,6 +514,11 @@ void tmpl_free(struct tmpl *t)
     free(t->language);
     free(t->entry);
     free(t);
+}
+
+bool tmpl_has_hooks(const struct tmpl *t)
+{
+    return t->priv->tile_hooks;
 }
 
 int tmpl_param_index(const struct tmpl *t, const char *name)

@@ -36,6 +36,9 @@ struct tmpl {
 
 int tmpl_load(struct tmpl **out, const char *folder, struct err *e);
 void tmpl_free(struct tmpl *t);
+/* Does its source have tile hooks? */
+#define TMPL_DEBUG "FATUNE_ORACLE"
+bool tmpl_has_hooks(const struct tmpl *t);
 /* Index of a parameter, or -1. */
 int tmpl_param_index(const struct tmpl *t, const char *name);
 
@@ -81,6 +84,9 @@ struct rendered {
 };
 /* After tmpl_set. Geometry that is not positive or beyond a device's grid is an error: fate RENDER. */
 int tmpl_render(struct tmpl_bound *b, struct rendered *out, struct err *e);
+/* Makes it the debug build, which shows a tile of S and P (kernel_templates/README.md, tile hooks): TMPL_DEBUG is defined, one more argument
+ * follows those of the manifest, and what the compiler spills is of no interest. */
+int rendered_debug(struct rendered *r, struct err *e);
 void rendered_free(struct rendered *r);
 
 #endif

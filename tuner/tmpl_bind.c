@@ -66,7 +66,8 @@ bool tmpl_builtin(const char *name)
     builtins(list, &(struct problem){0}, &(struct target){0});
     for (int i = 0; i < NBUILTINS; i++)
         if (strcmp(list[i].name, name) == 0) return true;
-    return strcmp(name, "DTYPE") == 0 || strcmp(name, "DTYPE_BF16") == 0 || strcmp(name, "SCALE") == 0;
+    return strcmp(name, "DTYPE") == 0 || strcmp(name, "DTYPE_BF16") == 0 || strcmp(name, "SCALE") == 0 ||
+           strcmp(name, TMPL_DEBUG) == 0;
 }
 
 static int declare_builtins(struct tmpl_bound *b, struct err *e)
@@ -570,6 +571,24 @@ int tmpl_render(struct tmpl_bound *b, struct rendered *out, struct err *e)
         return -1;
     }
     *out = r;
+    return 0;
+}
+
+int rendered_debug(struct rendered *r, struct err *e)
+{
+    struct buf source = {0};
+
+    assert(r->launch.nargs < LAUNCH_ARGS); /* a manifest names every other argument at most */
+    buf_puts(&source, "#define " TMPL_DEBUG " 1\n");
+    buf_add(&source, r->source.p, r->source.n);
+    if (buf_check(&source, e) != 0) {
+        buf_free(&source);
+        return -1;
+    }
+    buf_free(&r->source);
+    r->source = source;
+    r->launch.args[r->launch.nargs++] = ARG_TILE;
+    r->spills = INT64_MAX;
     return 0;
 }
 

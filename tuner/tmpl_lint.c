@@ -499,6 +499,13 @@ static bool reaches_kernel(const struct lint *l, const char *name)
     return used(l, name);
 }
 
+static bool mentioned(const struct lint *l, const char *name)
+{
+    for (size_t i = 0; i < l->ntokens; i++)
+        if (token_is(l, &l->tokens[i], name)) return true;
+    return false;
+}
+
 static int check_use(struct lint *l)
 {
     const struct tmpl *t = l->t;
@@ -506,6 +513,7 @@ static int check_use(struct lint *l)
     int rc = 0;
 
     if (!live) return err_nomem(l->e);
+    t->priv->tile_hooks = mentioned(l, TMPL_DEBUG);
     for (int i = t->nderive - 1; i >= 0; i--)
         live[i] = reaches_kernel(l, t->derive[i].why) || derived_use(l, t->derive[i].why, live, i + 1);
     for (int i = 0; i < t->nparams && rc == 0; i++) {

@@ -40,6 +40,7 @@ struct tmpl_private {
     int nargs;
     enum arg args[LAUNCH_ARGS];
     int arg_map[LAUNCH_ARGS]; /* index in maps, -1: a pointer */
+    bool tile_hooks;          /* the source asks for FATUNE_ORACLE */
 };
 
 /* Names that fatune gives to every kernel and expression: is this one of them? */

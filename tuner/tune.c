@@ -549,11 +549,11 @@ out:
 
 /* ---- eval ---- */
 
-/* The point that `set` makes of a default: without a template's name, of the first template where it is valid. */
-static int point(struct tune *t, const char *tmpl, const char *set, struct cand *c, struct err *e)
+int tune_point(struct tune *t, const char *tmpl, const char *set, struct cand *c, struct err *e)
 {
     struct buf text = {0};
 
+    if (!set) set = "";
     for (int i = 0; i < domain_templates(t->domain) && !tmpl; i++)
         if (!domain_unfit(t->domain, i) &&
             cand_parse(t->domain, domain_template(t->domain, i)->name, set, c, NULL) == 0 &&
@@ -580,7 +580,7 @@ int tune_eval(const struct tune_options *o, const char *tmpl, const char *set, b
     *out = NULL;
     if (!t) return err_nomem(e);
     TRY(tune_open(t, o, false, e));
-    TRY(point(t, tmpl, set ? set : "", &c, e));
+    TRY(tune_point(t, tmpl, set, &c, e));
     if (!(i = tune_item_new(t, &c, e))) {
         rc = -1;
         goto out;

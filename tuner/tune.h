@@ -15,6 +15,7 @@
 #include "fate.h"
 
 struct store;
+struct check_tile;
 
 enum tune_phase { TUNE_PREPARE, TUNE_SEARCH, TUNE_RACE, TUNE_CHECK, TUNE_CONFIRM, TUNE_CONTEST, TUNE_COMPILE };
 
@@ -69,6 +70,12 @@ int tune_night(const struct tune_options *o, json_t **out, struct err *e);
  * Nothing is stored. *out: fate, text, resources, report, samples, launch, source digest. */
 int tune_eval(const struct tune_options *o, const char *tmpl, const char *set, bool full, int samples, json_t **out,
               struct err *e);
+
+/* `fatune oracle`: a tile of S, P and O, as a candidate's debug build shows it, against f64. Point as in tune_eval. tile: rows 0 for as many
+ * as are usual. inputs: a set that check_knows_set. folder: is there, and gets the .npy files. *out: docs/JSON.md, oracle. ERR_INPUT: the
+ * template has no tile hooks. */
+int tune_oracle(const struct tune_options *o, const char *tmpl, const char *set, const struct check_tile *tile,
+                const char *inputs, const char *folder, json_t **out, struct err *e);
 
 /* `fatune compare A B`: fresh sessions of two configurations of one track, interleaved; stored as a trial, no promotion. a, b: a version's name,
  * "champion", a candidate's digest prefix or the name of a template (its default), each maybe with ":K=V,..." to change parameters; one

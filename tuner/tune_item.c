@@ -156,7 +156,7 @@ int tune_prepare(struct tune *t, struct tune_item *i, struct err *e)
         i->fate = FATE_RENDER;
         i->done = true;
         set_log(i, refused.text);
-    } else if (!(i->launch = malloc(sizeof *i->launch))) {
+    } else if ((i->debug && rendered_debug(&r, e) != 0) || !(i->launch = malloc(sizeof *i->launch))) {
         rc = err_nomem(e);
     } else {
         i->rendered = true;
@@ -256,8 +256,7 @@ static int call(struct tune *t, json_t *request, enum worker_outcome *outcome, j
     return 0;
 }
 
-/* Sends request (taken); a worker that did not survive becomes *fate and *text (to be freed). *reply is NULL then. */
-static int device_call(struct tune *t, json_t *request, enum fate *fate, char **text, json_t **reply, struct err *e)
+int tune_device_call(struct tune *t, json_t *request, enum fate *fate, char **text, json_t **reply, struct err *e)
 {
     enum worker_outcome outcome;
     int rc;
@@ -357,7 +356,7 @@ int tune_evaluate(struct tune *t, struct tune_item *i, enum tune_check check, in
                             json_pack("{s:i,s:i,s:o,s:b}", "samples", nsamples, "k", i->k, "bench",
                                       tune_bench_json(t, t->seed), "verify", 1));
     if (got) *got = 0;
-    rc = device_call(t, request, &i->fate, &text, &reply, e);
+    rc = tune_device_call(t, request, &i->fate, &text, &reply, e);
     if (rc == 0 && reply) {
         name = json_string_value(json_object_get(reply, "fate"));
         log = json_string_value(json_object_get(reply, "text"));
@@ -394,7 +393,7 @@ int tune_sample(struct tune *t, struct tune_item *i, double *us, bool *ok, struc
     const char *name;
     enum fate fate;
     char *text;
-    int rc = device_call(t, request, &fate, &text, &reply, e);
+    int rc = tune_device_call(t, request, &fate, &text, &reply, e);
 
     *us = NAN;
     *ok = false;

@@ -29,6 +29,7 @@ struct tune_item {
     const struct tune_shape *shape; /* NULL: the space's own; borrowed */
     char id[DIGEST_HEX];
     int64_t row; /* candidate's id in the store, 0 when not stored */
+    bool debug;  /* set by who makes it: its debug build */
     bool rendered;
     struct launch *launch; /* owned; NULL: not rendered */
     struct farm_job job;
@@ -176,9 +177,16 @@ int tune_evaluate(struct tune *t, struct tune_item *i, enum tune_check check, in
                   int *got, struct err *e);
 /* One timed sample without a check, for the race; the kernel stays loaded. *ok false: the item's fate says why. */
 int tune_sample(struct tune *t, struct tune_item *i, double *us, bool *ok, struct err *e);
+/* Sends request (taken) to the device worker, a live one. One that did not survive becomes *fate and *text (owned), and *reply is NULL. -1:
+ * the machine's fault. */
+int tune_device_call(struct tune *t, json_t *request, enum fate *fate, char **text, json_t **reply, struct err *e);
 /* A fresh device worker, opened. */
 int tune_device_fresh(struct tune *t, struct err *e);
 double tune_item_floor(const struct tune *t);
+
+/* ---- tune.c ---- */
+/* The point that set ("K=V,...", NULL: none) makes of a default; tmpl NULL: of the first template where it is valid. */
+int tune_point(struct tune *t, const char *tmpl, const char *set, struct cand *c, struct err *e);
 
 /* ---- stages ---- */
 int tune_search(struct tune *t, struct err *e);  /* tune_search.c */

@@ -87,6 +87,26 @@ typedef JOIN(int, VEC) veci;
 #endif
 #endif
 
+/* A debug build shows one tile of S, P and the references of P: ../README.md, tile hooks. */
+#ifdef FATUNE_ORACLE
+#define ORACLE(x) x
+#define ORACLE_ARGUMENT , __global float *restrict tile
+
+/* x: what key `key` has, a query row in each lane, from row0 of head `plane` on. */
+void show(__global float *tile, int which, int plane, int row0, int key, vecf x)
+{
+    const int first = (int)tile[1], rows = (int)tile[2];
+    float y[VEC];
+    STOREV(x, y);
+    for (int lane = 0, row = row0; lane < VEC; lane++, row++)
+        if (plane == (int)tile[0] && row >= first && row < first + rows && key < SEQ_KV)
+            tile[4 + ((size_t)which * rows + row - first) * SEQ_KV + key] = y[lane];
+}
+#else
+#define ORACLE(x)
+#define ORACLE_ARGUMENT
+#endif
+
 float8 widen(ushort8 x)
 {
     const uint8 u = convert_uint8(x);
@@ -136,7 +156,7 @@ void load_tile(__local kv_store *tile, const __global ushort *src, int first, in
 
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 attention_forward(__global const ushort *restrict q, __global const ushort *restrict k, __global const ushort *restrict v,
-                  __global ushort *restrict o, __global float *restrict lse)
+                  __global ushort *restrict o, __global float *restrict lse ORACLE_ARGUMENT)
 {
     __local float rows[BLOCK_M * HEAD_DIM]; /* of an item: [column][lane]; Q at first, O in the end */
     __local kv_store k_tile[BLOCK_N * HEAD_DIM], v_tile[BLOCK_N * HEAD_DIM];
@@ -192,6 +212,7 @@ attention_forward(__global const ushort *restrict q, __global const ushort *rest
             for (int j = 0; j < BLOCK_N; j++)
                 s[j] = (veci)(first + j) <= last ? s[j] : (vecf)-INFINITY;
         }
+        ORACLE(for (int j = 0; j < BLOCK_N; j++) show(tile, 0, (int)head_q, row0, first + j, s[j] * LN2);)
 
         vecf top = m;
         for (int j = 0; j < BLOCK_N; j++)
@@ -204,6 +225,8 @@ attention_forward(__global const ushort *restrict q, __global const ushort *rest
             s[j] = exp2(s[j] - base);
             sum += s[j];
         }
+        ORACLE(for (int j = 0; j < BLOCK_N; j++) show(tile, 1, (int)head_q, row0, first + j, s[j]);)
+        ORACLE(for (int j = 0; j < BLOCK_N; j++) show(tile, 2, (int)head_q, row0, first + j, base * LN2);)
         m = top;
         l = fma(l, keep, sum);
 

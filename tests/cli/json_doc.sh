@@ -37,6 +37,12 @@ keep 'evaluation now' 0 eval "$smoke" --device fake --json
 keep 'evaluation now' 0 eval "$smoke" --device fake --quick --json
 FAKE_SANITIZER=error keep sanitation 3 sanitize v1 --device fake --sanitizer "$SOURCE_DIR/tests/data/sanitizer/compute-sanitizer" --tool memcheck --json
 keep space 0 space "$smoke" --device fake --list 2 --json
+if "$program" devices | grep -q '^opencl:'; then
+    astray=(oracle "$SOURCE_DIR/tests/data/spaces/astray.yaml" --templates "$SOURCE_DIR/tests/data/templates" --device opencl --json)
+    keep oracle 0 "${astray[@]}"
+    keep oracle 3 "${astray[@]}" --set FAULT=3
+    keep oracle 3 "${astray[@]}" --set FAULT=11
+fi
 keep devices 0 devices --json
 keep diagnosis 0 doctor --json
 keep 'evaluation now' 0 eval "$SOURCE_DIR/tests/data/spaces/mapped.yaml" --templates "$SOURCE_DIR/tests/data/templates" --device fake --json

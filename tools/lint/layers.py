@@ -54,6 +54,7 @@ tool      3  point worker
 contestant 3 * wire worker target
 tune      3  * wire worker target farm contestant point sanitize
 paths     0
+npy       0
 report    4  store verdict stats space cand tmpl tune
 command   4  *
 cmd       4  * command report
