@@ -218,7 +218,7 @@ int cand_change(const struct domain *d, const char *text, struct cand *c, struct
     return 0;
 }
 
-int cand_render(struct domain *d, const struct cand *c, struct rendered *out, struct err *e)
+static int set_values(struct domain *d, const struct cand *c, struct err *e)
 {
     struct domain_entry *t = &d->entry[c->tmpl];
     int64_t values[CAND_MAX_PARAMS];
@@ -228,6 +228,21 @@ int cand_render(struct domain *d, const struct cand *c, struct rendered *out, st
     for (int k = 0; k < t->n; k++)
         values[k] = value_of(t, c, k);
     t->placed = 0; /* tmpl_set moves the scope */
-    if (tmpl_set(t->b, values, e) != 0) return -1;
-    return tmpl_render(t->b, out, e);
+    return tmpl_set(t->b, values, e);
+}
+
+int cand_render(struct domain *d, const struct cand *c, struct rendered *out, struct err *e)
+{
+    return set_values(d, c, e) != 0 ? -1 : tmpl_render(d->entry[c->tmpl].b, out, e);
+}
+
+int cand_value(struct domain *d, const struct cand *c, const char *name, int64_t *out, struct err *e)
+{
+    const struct expr_scope *scope = tmpl_scope(d->entry[c->tmpl].b);
+    int slot = expr_slot(scope, name);
+
+    if (slot < 0) return err_set(e, ERR_INPUT, "template %s has no value %s", d->entry[c->tmpl].t->name, name);
+    if (set_values(d, c, e) != 0) return -1;
+    *out = expr_slot_value(scope, slot);
+    return 0;
 }

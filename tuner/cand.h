@@ -82,5 +82,7 @@ int cand_parse(struct domain *d, const char *tmpl, const char *text, struct cand
 int cand_change(const struct domain *d, const char *text, struct cand *c, struct err *e);
 /* Source and launch of a point. A failure is the candidate's: fate RENDER. */
 int cand_render(struct domain *d, const struct cand *c, struct rendered *out, struct err *e);
+/* What a name of its template (a parameter, a derived value, one of the problem or the device) is at a point. ERR_INPUT: it has none such. */
+int cand_value(struct domain *d, const struct cand *c, const char *name, int64_t *out, struct err *e);
 
 #endif

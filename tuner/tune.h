@@ -11,11 +11,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "digest.h"
 #include "err.h"
 #include "fate.h"
+#include "problem.h"
 
 struct store;
 struct check_tile;
+struct trial;
 
 enum tune_phase { TUNE_PREPARE, TUNE_SEARCH, TUNE_RACE, TUNE_CHECK, TUNE_CONFIRM, TUNE_CONTEST, TUNE_COMPILE };
 
@@ -83,5 +86,11 @@ int tune_oracle(const struct tune_options *o, const char *tmpl, const char *set,
  * comparison. stored: from the records instead. */
 int tune_compare(const struct tune_options *o, const char *track, const char *a, const char *b, bool stored,
                  json_t **out, struct err *e);
+
+/* The environment that results of this target are kept under: those of different ones are never compared. */
+void tune_environment(char out[DIGEST_HEX], const struct target *t);
+
+/* docs/JSON.md, list of arm: A and B of a trial by themselves. New reference, NULL when out of memory. */
+json_t *tune_letters_json(const struct trial *t);
 
 #endif

@@ -56,7 +56,13 @@ int tune_interrupted(struct tune *t, struct err *e)
     return err_set(e, ERR_INTERRUPTED, "interrupted; what was finished is kept: run the same command to go on");
 }
 
-/* Results of different environments are never compared; champions stand per track. */
+void tune_environment(char out[DIGEST_HEX], const struct target *t)
+{
+    digest_strings(out, "environment 1", t->driver, t->uuid, t->name, t->driver_version, t->compiler, FATUNE_VERSION,
+                   NULL);
+}
+
+/* Champions stand per track. */
 static int identify(struct tune *t, struct err *e)
 {
     json_t *problem = problem_to_json(&t->space.problem);
@@ -64,8 +70,7 @@ static int identify(struct tune *t, struct err *e)
 
     json_decref(problem);
     if (!text) return err_nomem(e);
-    digest_strings(t->environment_digest, "environment 1", t->target.driver, t->target.uuid, t->target.name,
-                   t->target.driver_version, t->target.compiler, FATUNE_VERSION, NULL);
+    tune_environment(t->environment_digest, &t->target);
     digest_strings(t->track, "track 1", t->space.name, text, t->space.measure.cold ? "cold" : "warm", t->target.driver,
                    t->target.name, NULL);
     free(text);

@@ -247,9 +247,7 @@ int tune_trial(struct tune *t, const char *kind, struct tune_item *a, struct tun
                struct trial *out, int64_t *trial_id, struct err *e);
 /* tune_health.c: what the device did while a trial was measured, from the store. *out: docs/JSON.md, trial health; new reference. */
 int tune_trial_health(struct store *s, int64_t trial, json_t **out, struct err *e);
-/* tune_letters.c: docs/JSON.md, list of arm, A and B. New reference, NULL when out of memory. */
-json_t *tune_letters_json(const struct trial *t);
-/* docs/JSON.md, list of quad, in the order measured; swapped: the arms change places. New reference. */
+/* tune_letters.c: docs/JSON.md, list of quad, in the order measured; swapped: the arms change places. New reference. */
 int tune_quads_json(struct store *s, int64_t trial, bool swapped, json_t **out, struct err *e);
 /* tune_arm.c: the two sides of a comparison */
 struct tune_arm {

@@ -36,6 +36,9 @@ keep failure 2 run --nonsense --json
 keep 'evaluation now' 0 eval "$smoke" --device fake --json
 keep 'evaluation now' 0 eval "$smoke" --device fake --quick --json
 FAKE_SANITIZER=error keep sanitation 3 sanitize v1 --device fake --sanitizer "$SOURCE_DIR/tests/data/sanitizer/compute-sanitizer" --tool memcheck --json
+FAKE_NCU=good keep profile 0 profile v1 --device fake --ncu "$SOURCE_DIR/tests/data/profiler/ncu" --json
+mkdir -p spoilt && cp -r "$SOURCE_DIR/kernel_templates/ceiling_exp_cuda" spoilt/ && echo '// fake: launch' >>spoilt/ceiling_exp_cuda/kernel.cu
+keep profile 4 profile "$smoke" --device fake --templates spoilt --roofline --json
 keep space 0 space "$smoke" --device fake --list 2 --json
 if "$program" devices | grep -q '^opencl:'; then
     astray=(oracle "$SOURCE_DIR/tests/data/spaces/astray.yaml" --templates "$SOURCE_DIR/tests/data/templates" --device opencl --json)

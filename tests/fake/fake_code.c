@@ -247,12 +247,26 @@ static bool is_parameter(const struct fake_def *d)
     return true;
 }
 
-double fake_code_time_us(const struct fake_code *c, const struct problem *p, uint64_t seed, double best_us)
+/* Seconds of a launch of a ceiling's kernel, 0 when it is none. */
+static double ceiling_s(const struct fake_code *c, const struct problem *p, double l2_bytes)
+{
+    return fake_code_def(c, "FLOP", 0) / FAKE_MATRIX + fake_code_def(c, "EXPS", 0) / FAKE_EXP +
+           fake_code_def(c, "BYTES", 0) / (problem_bytes(p) > l2_bytes ? FAKE_DRAM : FAKE_L2);
+}
+
+bool fake_code_is_ceiling(const struct fake_code *c)
+{
+    return ceiling_s(c, &(struct problem){.batch = 1}, 1) > 0;
+}
+
+double fake_code_time_us(const struct fake_code *c, const struct problem *p, uint64_t seed, double best_us,
+                         double l2_bytes)
 {
     const struct fake_mark *fixed = fake_code_mark(c, "time_us"), *factor = fake_code_mark(c, "time");
     double log_slow = 0, previous = 0;
     uint64_t point = 0;
     if (fixed != NULL) return fixed->value;
+    if (fake_code_is_ceiling(c)) return 1 + 1e6 * ceiling_s(c, p, l2_bytes);
     for (int i = 0; i < c->ndefs; i++) {
         const struct fake_def *d = &c->defs[i];
         double x, away, slow;

@@ -42,8 +42,16 @@ const struct fake_mark *fake_code_mark(const struct fake_code *c, const char *na
 double fake_code_def(const struct fake_code *c, const char *name, double fallback);
 /* The problem that the macros describe; ERR_DEVICE when they describe none. */
 int fake_code_problem(const struct fake_code *c, struct problem *p, struct err *e);
+/* Whether it is a ceiling's (kernel_templates/ceiling_*): its macros say how much work a launch does. */
+bool fake_code_is_ceiling(const struct fake_code *c);
 /* Modelled time of a launch in microseconds without noise: (best_us + flops at 100 TFLOP/s) times a landscape over the
- * parameters: for each a basin with its optimum and depth drawn from seed and name, and 2% of hash. */
-double fake_code_time_us(const struct fake_code *c, const struct problem *p, uint64_t seed, double best_us);
+ * parameters: for each a basin with its optimum and depth drawn from seed and name, and 2% of hash. Of a ceiling's: its work at
+ * FAKE_MATRIX, FAKE_EXP, FAKE_L2 or FAKE_DRAM, and a microsecond. l2_bytes: of the device. */
+#define FAKE_MATRIX 200e12
+#define FAKE_EXP 10e12
+#define FAKE_L2 10e12
+#define FAKE_DRAM 4e12
+double fake_code_time_us(const struct fake_code *c, const struct problem *p, uint64_t seed, double best_us,
+                         double l2_bytes);
 
 #endif

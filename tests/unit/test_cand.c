@@ -351,6 +351,8 @@ static void test_parse(void **state)
 static void test_render(void **state)
 {
     struct fixture f;
+    struct err e = {0};
+    int64_t x;
     struct rendered r = {0};
     struct cand c;
     (void)state;
@@ -360,7 +362,17 @@ static void test_render(void **state)
     assert_non_null(strstr(buf_text(&r.source), "#define BLOCK_M 64\n#define STAGES 2\n"));
     assert_int_equal(r.launch.shared_bytes, 16384);
     rendered_free(&r);
+    assert_int_equal(cand_value(f.d, &c, "BLOCK_M", &x, NULL), 0);
+    assert_int_equal(x, 64);
+    c.at[0] = 0; /* a derived value follows the point, not what was rendered last */
+    assert_int_equal(cand_value(f.d, &c, "BLOCK_M", &x, NULL), 0);
+    assert_int_equal(x, 32);
+    assert_int_equal(cand_value(f.d, &c, "SEQ_Q", &x, NULL), 0);
+    assert_int_equal(x, 512);
+    assert_int_equal(cand_value(f.d, &c, "FLOP", &x, &e), -1);
+    assert_non_null(strstr(e.text, "tile_cu has no value FLOP"));
     c = (struct cand){.tmpl = 1};
+    assert_int_equal(cand_value(f.d, &c, "BLOCK_M", &x, NULL), -1);
     assert_int_equal(cand_render(f.d, &c, &r, NULL), -1);
     close_(&f);
 }

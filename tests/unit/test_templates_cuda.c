@@ -1,6 +1,7 @@
 /* Every CUDA template compiles at its corner points for sm_80, sm_89 and sm_90a, without a GPU: the default configuration, and each
  * parameter at its least and greatest value. The default must not spill (a reference no more than its manifest says), the WMMA path must
  * use the tensor cores, and every parameter must change the code somewhere (no dead knob). Skipped by name (77) where NVRTC is missing. */
+#include <elf.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -141,6 +142,81 @@ static void reference(void **state)
     one("reference_cuda", "sm_90a");
 }
 
+/* ---- ceilings: what they are to measure is in their machine code, often enough, and nothing spills ---- */
+
+/* Instructions of the kernel with this opcode: the low 12 bits of each 16 bytes, the same on sm_80 to sm_90. */
+static int instructions(const struct buf *cubin, const char *section, unsigned opcode)
+{
+    const unsigned char *image = (const unsigned char *)cubin->p;
+    Elf64_Ehdr head;
+    Elf64_Shdr names, s;
+    int n = 0;
+
+    memcpy(&head, image, sizeof head);
+    memcpy(&names, image + head.e_shoff + (size_t)head.e_shstrndx * head.e_shentsize, sizeof names);
+    for (int i = 0; i < head.e_shnum; i++) {
+        memcpy(&s, image + head.e_shoff + (size_t)i * head.e_shentsize, sizeof s);
+        if (strcmp((const char *)image + names.sh_offset + s.sh_name, section) != 0) continue;
+        for (size_t at = 0; at + 16 <= s.sh_size; at += 16) {
+            uint64_t word;
+            memcpy(&word, image + s.sh_offset + at, sizeof word);
+            n += (word & 0xfff) == opcode;
+        }
+    }
+    return n;
+}
+
+/* Every valid point. loop: instructions of one turn of the inner loop, all of which must be there. */
+static void ceiling(const char *name, const char *arch, unsigned opcode, int loop)
+{
+    struct target t;
+    struct space s = {0};
+    struct domain *d = NULL;
+    struct err e = {0};
+    struct cand c;
+    struct device_binary b;
+    uint64_t rank = 0;
+    int64_t spills;
+    char text[1024], section[64];
+    int points = 0;
+
+    assert_int_equal(driver->arch_target(&t, arch, &e), 0);
+    snprintf(
+        text, sizeof text,
+        "name: a\nproblem: {op: attention_forward, batch: 1, heads: 16, seq_q: 4096, head_dim: 64}\ntemplates: [%s]\n",
+        name);
+    assert_int_equal(space_parse(&s, text, strlen(text), "test", &e), 0);
+    if (domain_open(&d, &s, dirs, 1, &t, &e) != 0) print_error("%s\n", e.text);
+    assert_non_null(d);
+    while (domain_next(d, &rank, &c)) {
+        points++;
+        assert_int_equal(compile(&t, d, &c, &b, &spills), 0);
+        assert_int_equal(b.res.spill_load_bytes, 0);
+        snprintf(section, sizeof section, ".text.%s", domain_template(d, 0)->entry);
+        if (instructions(&b.image, section, opcode) < loop)
+            print_error("%s on %s: %d of %d instructions\n", name, arch, instructions(&b.image, section, opcode), loop);
+        assert_true(instructions(&b.image, section, opcode) >= loop);
+        device_binary_free(&b);
+    }
+    assert_true(points > 0);
+    domain_close(d);
+    space_free(&s);
+}
+
+static void ceilings(void **state)
+{
+    enum { HMMA = 0x23c, HGMMA = 0x9f0, MUFU = 0x308, LDG = 0x981 };
+    static const char *const archs[] = {"sm_80", "sm_89", "sm_90a"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++) {
+        ceiling("ceiling_mma", archs[i], HMMA, 16); /* m16n16k16 is two of m16n8k16 */
+        ceiling("ceiling_exp_cuda", archs[i], MUFU, 64);
+        ceiling("ceiling_memory_cuda", archs[i], LDG, 12);
+    }
+    ceiling("ceiling_wgmma", "sm_90a", HGMMA, 16);
+}
+
 /* A compiler that cannot be loaded is LOST; a source at fault would be FATE. */
 static bool compiler_there(void)
 {
@@ -161,7 +237,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sm_80),  cmocka_unit_test(sm_89),     cmocka_unit_test(sm_90a),
-        cmocka_unit_test(hopper), cmocka_unit_test(reference),
+        cmocka_unit_test(hopper), cmocka_unit_test(reference), cmocka_unit_test(ceilings),
     };
 
     driver = device_driver_named("cuda");

@@ -31,6 +31,7 @@ search    1  cand space tmpl
 race      1  stats
 verdict   1  stats
 chart     1
+roofline  1
 device    2  cuda_nvml
 health    2  cuda_nvml
 cuda_nvml 2
@@ -53,6 +54,8 @@ sanitize  3  doc point tool
 tool      3  point worker
 contestant 3 * wire worker target
 tune      3  * wire worker target farm contestant point sanitize
+ceiling   3  * wire worker farm tune
+profile   3  store tool tune verdict
 paths     0
 npy       0
 report    4  store verdict stats space cand tmpl tune
