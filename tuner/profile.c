@@ -183,27 +183,34 @@ static void read_table(struct profile_result *out, const char *log, const char *
     row_free(&values);
 }
 
-/* The first line in which the tool says that something went wrong. */
-static void find_error(const char *log, char *out, size_t size)
+/* The first line in which the tool says that something went wrong; that the application failed too only where it says no more. */
+static void find_error(const char *text, char *out, size_t size)
 {
-    const char *at = strstr(log, "==ERROR==");
+    static const char mark[] = "==ERROR==", echo[] = "The application returned an error code";
 
-    if (at) at += strspn(at + 9, " ") + 9;
-    snprintf(out, size, "%.*s", at ? (int)strcspn(at, "\r\n") : 0, at ? at : "");
+    for (const char *at = text; (at = strstr(at, mark));) {
+        at += sizeof mark - 1;
+        at += strspn(at, " ");
+        if (*out && strncmp(at, echo, sizeof echo - 1) == 0) continue;
+        snprintf(out, size, "%.*s", (int)strcspn(at, "\r\n"), at);
+        if (strncmp(at, echo, sizeof echo - 1) != 0) return;
+    }
 }
 
-void profile_read(struct profile_result *out, int code, const char *log, const json_t *eval, const char *entry,
-                  const char *binary)
+void profile_read(struct profile_result *out, int code, const char *log, const char *words, const json_t *eval,
+                  const char *entry, const char *binary)
 {
     const char *fate = json_string_value(json_object_get(eval, "fate"));
     const char *made = json_string_value(json_object_get(eval, "binary"));
-    char error[512];
+    char error[512] = "";
+    struct buf all = {0};
 
     *out = (struct profile_result){.run = false};
     for (int k = 0; k < PROFILE_METRIC_N; k++)
         out->value[k] = (double)NAN;
-    find_error(log, error, sizeof error);
-    if (strstr(log, "ERR_NVGPUCTRPERM"))
+    buf_printf(&all, "%s\n%s", log, words);
+    find_error(buf_text(&all), error, sizeof error);
+    if (strstr(buf_text(&all), "ERR_NVGPUCTRPERM"))
         say(out, "%s",
             "the driver refuses performance counters to this user (ERR_NVGPUCTRPERM); an administrator allows them "
             "with "
@@ -227,6 +234,7 @@ void profile_read(struct profile_result *out, int code, const char *log, const j
     else
         read_table(out, log, entry);
     out->run = *out->why == '\0';
+    buf_free(&all);
 }
 
 json_t *profile_to_json(const struct profile_result *r)
@@ -278,7 +286,7 @@ int profile_run(const struct profile_job *job, struct profile_result *out, struc
         args[n++] = sections[i];
     }
     if (tool_run(&(struct tool_job){args, job->eval, job->folder, "ncu", job->minutes}, &end, e) != 0) return -1;
-    profile_read(out, end.code, buf_text(&end.log), end.eval, job->entry, job->binary);
+    profile_read(out, end.code, buf_text(&end.log), end.words, end.eval, job->entry, job->binary);
     if (end.code == TOOL_MISSING)
         snprintf(
             out->why, sizeof out->why,

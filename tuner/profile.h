@@ -42,10 +42,10 @@ struct profile_result {
     struct profile_stall stall[PROFILE_STALLS]; /* most first */
 };
 
-/* What came of it. code: as in tool.h. log: its whole log, the table of --csv --page raw. eval: what `fatune eval --json` said, NULL: nothing.
- * entry: the kernel's name. binary: digest that eval must have made, NULL: any. */
-void profile_read(struct profile_result *out, int code, const char *log, const json_t *eval, const char *entry,
-                  const char *binary);
+/* What came of it. code: as in tool.h. log: its whole log, the table of --csv --page raw. words: what it printed beside. eval: what `fatune eval
+ * --json` said, NULL: nothing. entry: the kernel's name. binary: digest that eval must have made, NULL: any. */
+void profile_read(struct profile_result *out, int code, const char *log, const char *words, const json_t *eval,
+                  const char *entry, const char *binary);
 /* docs/JSON.md, counters. New reference. */
 json_t *profile_to_json(const struct profile_result *r);
 

@@ -25,7 +25,7 @@ static struct profile_result read_log(int code, const char *log)
     struct profile_result r;
     json_t *eval = json_pack("{s:s,s:s}", "fate", "OK", "binary", "abc");
 
-    profile_read(&r, code, log, eval, "attention_forward", "abc");
+    profile_read(&r, code, log, "", eval, "attention_forward", "abc");
     json_decref(eval);
     assert_int_equal(r.run, *r.why == '\0');
     return r;
@@ -145,14 +145,21 @@ static void eval_decides(void **state)
     json_t *other = json_pack("{s:s,s:s}", "fate", "OK", "binary", "xyz");
 
     (void)state;
-    profile_read(&r, 0, log, NULL, "attention_forward", NULL);
+    profile_read(&r, 0, log, "", NULL, "attention_forward", NULL);
     assert_non_null(strstr(r.why, "gave no answer"));
-    profile_read(&r, 0, log, wrong, "attention_forward", NULL);
+    profile_read(&r, 0, log, "", wrong, "attention_forward", NULL);
     assert_non_null(strstr(r.why, "WRONG"));
-    profile_read(&r, 0, log, other, "attention_forward", "abc");
+    profile_read(&r, 0, log, "", other, "attention_forward", "abc");
     assert_non_null(strstr(r.why, "other code"));
-    profile_read(&r, 0, log, other, "attention_forward", NULL);
+    profile_read(&r, 0, log, "", other, "attention_forward", NULL);
     assert_true(r.run);
+    /* So does what it printed beside its log: that the application failed says least. */
+    profile_read(&r, 1,
+                 "==ERROR== The application returned an error code (1).\n==WARNING== No kernels were profiled.\n",
+                 "==ERROR== Nsight Compute failed to connect to the CUDA driver.\n", NULL, "attention_forward", NULL);
+    assert_string_equal(r.why, "it says: Nsight Compute failed to connect to the CUDA driver.");
+    profile_read(&r, 1, "==ERROR== The application returned an error code (1).\n", "", NULL, "attention_forward", NULL);
+    assert_string_equal(r.why, "it says: The application returned an error code (1).");
     json_decref(wrong);
     json_decref(other);
 }
