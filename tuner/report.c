@@ -6,7 +6,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "report_night.h"
+#include "report_kept.h"
 #include "report_private.h"
 
 #define PLAIN_EVERY_S 10.0

@@ -4,75 +4,12 @@
 #include <string.h>
 
 #include "report.h"
+#include "report_kept.h"
 #include "report_private.h"
 
 static bool flag(const json_t *j, const char *name)
 {
     return json_is_true(json_object_get(j, name));
-}
-
-/* ---- why nobody was promoted ---- */
-
-static bool somebody_was_proven(const json_t *trials)
-{
-    for (size_t i = 0; i < json_array_size(trials); i++)
-        if (strcmp(text(json_object_get(json_array_get(trials, i), "verdict"), "outcome"), "PROMOTE") == 0) return true;
-    return false;
-}
-
-static void tried(struct buf *out, const json_t *run)
-{
-    const json_t *best = json_object_get(run, "best_search"), *fates = json_object_get(run, "fates");
-    double failed = number(run, "proposals") - number(fates, "OK"), known = number(run, "known");
-
-    buf_printf(out, "  tried: %.0f proposals (%s)", number(run, "proposals"), text(run, "strategy"));
-    if (known > 0) buf_printf(out, ", %.0f of them known from earlier runs", known);
-    if (failed > 0) buf_printf(out, ", %.0f failed", failed);
-    buf_puts(out, "\n");
-    if (best && json_is_object(best))
-        buf_printf(out, "  best search score, which decides nothing: %.3f us\n    %s\n", number(best, "us"),
-                   text(best, "candidate"));
-}
-
-/* What would have to be different. */
-static void needed(struct buf *out, const json_t *v, const json_t *rule)
-{
-    double gain = 1 - number(v, "ratio"), least = number(rule, "min_gain"), sessions = number(v, "sessions_needed");
-
-    if (strcmp(text(v, "outcome"), "INVALID") == 0)
-        buf_puts(out, "    needed: a valid trial, on a machine that is quieter\n");
-    else if (gain < least)
-        buf_printf(out, "    needed: a gain of %.2f%%; it has %.2f%%, so %.2f%% are missing\n", 100 * least, 100 * gain,
-                   100 * (least - gain));
-    else if (sessions > 0)
-        buf_printf(out, "    needed: about %.0f sessions instead of %.0f (promote: {sessions: %.0f} in the space)\n",
-                   sessions, number(v, "sessions"), sessions);
-    else
-        buf_puts(out, "    needed: what these clauses ask; more sessions would not do\n");
-}
-
-static void challenger(struct buf *out, size_t i, const json_t *trial, const json_t *rule)
-{
-    const json_t *v = json_object_get(trial, "verdict"), *clauses = json_object_get(v, "clauses");
-
-    buf_printf(out, "  finalist %zu: %s\n    %s\n", i + 1, text(v, "outcome"), text(trial, "candidate"));
-    for (size_t n = 0; n < json_array_size(clauses); n++) {
-        const json_t *c = json_array_get(clauses, n);
-        if (!flag(c, "passed")) buf_printf(out, "    %s: %s\n", text(c, "clause"), text(c, "why"));
-    }
-    needed(out, v, rule);
-}
-
-void report_kept(struct buf *out, const json_t *run)
-{
-    const json_t *trials = json_object_get(run, "trials"), *rule = json_object_get(run, "rule");
-
-    if (!json_is_object(json_object_get(run, "champion")) || somebody_was_proven(trials)) return;
-    buf_puts(out, "\nwhy nobody was promoted\n");
-    tried(out, run);
-    if (json_array_size(trials) == 0) buf_puts(out, "  nobody was left to challenge the standing arm\n");
-    for (size_t i = 0; i < json_array_size(trials); i++)
-        challenger(out, i, json_array_get(trials, i), rule);
 }
 
 /* ---- a night ---- */

@@ -1,4 +1,4 @@
-/* report_night.h - a night in words, and why a champion stayed, from the JSON that --json prints (docs/JSON.md: night, run). */
+/* report_night.h - a night in words, from the JSON that --json prints (docs/JSON.md: night). */
 #ifndef REPORT_NIGHT_H
 #define REPORT_NIGHT_H
 
@@ -7,9 +7,6 @@
 
 #include "buf.h"
 
-/* The post-mortem of a run that promoted nobody: what was tried, which clause each finalist failed and by how much, what it would need.
- * Nothing when somebody was proven faster. run: its summary. */
-void report_kept(struct buf *out, const json_t *run);
 /* A few lines, the post-mortem among them. night: as tune_night gives it. */
 void report_night(struct buf *out, const json_t *night);
 /* The page of a night: markdown, with the run's whole report in it. */

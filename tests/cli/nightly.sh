@@ -41,6 +41,7 @@ page=$(ls store/nightly/*/smoke-fake0-night2.md)
 grep -q '^# smoke, night 2: kept$' "$page" || fail "page: $(head -n 3 "$page")"
 grep -q '^why nobody was promoted$' "$page" || fail "the page has no post-mortem"
 grep -q '  finalist 1: KEEP$' "$page" && grep -q 'needed: a gain of 0.50%; it has -' "$page" || fail "the page does not say what is missing"
+grep -q '    P3 gain: .*; what is proven is [0-9.]* points of gain short$' "$page" || fail "the page does not say by how much"
 python3 -B -c 'import json, sys; n = json.load(open(sys.argv[1])); sys.exit(n["night"] != 2 or n["run"]["space"] != "smoke")' "${page%.md}.json" || fail "the page's JSON"
 [ "$(find store/nightly -type f | wc -l)" -eq 4 ] || fail "reports: $(find store/nightly -type f)"
 

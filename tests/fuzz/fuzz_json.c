@@ -14,6 +14,7 @@
 #include "fuzz_worker.h"
 #include "health.h"
 #include "report.h"
+#include "report_kept.h"
 #include "report_night.h"
 #include "store.h"
 #include "tune.h"
