@@ -68,6 +68,28 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     va_end(again);
 }
 
+void buf_xml(struct buf *b, const char *text)
+{
+    static const struct {
+        char c;
+        const char *is;
+    } special[] = {{'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'"', "&quot;"}, {'\'', "&#39;"}};
+
+    for (; *text; text++) {
+        const unsigned char c = (unsigned char)*text;
+        size_t i = 0;
+
+        while (i < sizeof special / sizeof *special && special[i].c != *text)
+            i++;
+        if (i < sizeof special / sizeof *special)
+            buf_puts(b, special[i].is);
+        else if ((c < ' ' && c != '\n' && c != '\t') || c == 0x7f)
+            buf_puts(b, "?");
+        else
+            buf_add(b, text, 1);
+    }
+}
+
 const char *buf_text(struct buf *b)
 {
     if (!b->p && !reserve(b, 0)) return "";

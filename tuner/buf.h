@@ -18,6 +18,8 @@ struct buf {
 void buf_add(struct buf *b, const void *bytes, size_t n);
 void buf_puts(struct buf *b, const char *text);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Text that will stand in XML or HTML, in an element or between quotes; control characters become '?'. */
+void buf_xml(struct buf *b, const char *text);
 /* The contents as a string, "" when empty. Borrowed until the next change. */
 const char *buf_text(struct buf *b);
 void buf_clear(struct buf *b);

@@ -52,13 +52,14 @@ sweep     3  * wire worker farm
 point     3  store
 sanitize  3  doc point tool
 tool      3  point worker
+plot      3  worker
 contestant 3 * wire worker target
 tune      3  * wire worker target farm contestant point sanitize
 ceiling   3  * wire worker farm tune
 profile   3  store tool tune verdict
 paths     0
 npy       0
-report    4  store verdict stats space cand tmpl tune
+report    4  store verdict stats space cand tmpl tune chart plot
 command   4  *
 cmd       4  * command report
 main      4  * command
