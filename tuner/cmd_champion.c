@@ -1,10 +1,10 @@
 /* fatune champion: the registry and the ledger of nights. Reading takes no lock; revoking and rolling back append rows. */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "command.h"
 #include "paths.h"
+#include "report_registry.h"
 #include "store.h"
 
 struct listing {
@@ -14,17 +14,6 @@ struct listing {
     struct err *e;
     int rc;
 };
-
-static json_t *champion_json(const struct store_champion *c)
-{
-    json_t *j = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:s,s:O?,s:O?}", "name", c->version.name, "track",
-                          c->version.track, "space", c->version.space, "device", c->version.device, "at", c->at,
-                          "action", c->action, "verdict", (json_int_t)c->verdict, "note", c->note, "params",
-                          c->version.params, "facts", c->version.source_facts);
-
-    if (c->provisional) json_object_set_new(j, "provisional", json_true());
-    return j;
-}
 
 /* Takes the row; non-zero when it could not be made or added. */
 static int add_row(struct listing *l, json_t *row)
@@ -37,7 +26,8 @@ static int add_history(void *ctx, const struct store_champion *c)
 {
     struct listing *l = ctx;
 
-    if (!l->prefix || strncmp(c->version.track, l->prefix, strlen(l->prefix)) == 0) return add_row(l, champion_json(c));
+    if (!l->prefix || strncmp(c->version.track, l->prefix, strlen(l->prefix)) == 0)
+        return add_row(l, report_action_json(c));
     return 0;
 }
 
@@ -52,7 +42,7 @@ static int add_champion(void *ctx, const char *track, const char *space, const c
     if (l->prefix && strncmp(track, l->prefix, strlen(l->prefix)) != 0) return 0;
     l->rc = store_champion(l->store, track, &c, &found, l->e);
     if (l->rc != 0 || !found) return l->rc;
-    add_row(l, champion_json(&c));
+    add_row(l, report_action_json(&c));
     store_champion_free(&c);
     return l->rc;
 }
@@ -64,28 +54,12 @@ static const char *text(const json_t *row, const char *name)
     return s ? s : "";
 }
 
-static json_t *real(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
-}
-
-static json_t *name(const char *version)
-{
-    return *version ? json_string(version) : json_null();
-}
-
 static int add_night(void *ctx, const struct store_night *n)
 {
     struct listing *l = ctx;
 
     if (l->prefix && strncmp(n->track, l->prefix, strlen(l->prefix)) != 0) return 0;
-    return add_row(l, json_pack("{s:s,s:s,s:s,s:s,s:i,s:s,s:I,s:s,s:s,s:o,s:o,s:o,s:[o,o],s:i,s:o,s:o,s:o,s:s}",
-                                "track", n->track, "space", n->space, "device", n->device, "environment",
-                                n->environment, "night", n->number, "at", n->at, "run", (json_int_t)n->run, "outcome",
-                                n->outcome, "promotion", n->promotion, "before", name(n->before), "after",
-                                name(n->after), "control", real(n->control), "control_ci", real(n->control_low),
-                                real(n->control_high), "trials", n->trials, "alpha_spent", real(n->alpha), "anchor_us",
-                                real(n->anchor_us), "seconds", real(n->seconds), "note", n->note));
+    return add_row(l, report_ledger_json(n));
 }
 
 /* The row of one action; --json: the same row. */
@@ -171,7 +145,7 @@ static int take_down(const char *path, struct listing *l, const char *to, const 
     TRY(to ? store_champion_rollback(s, track, to, why, e) : store_champion_revoke(s, track, why, e));
     TRY(store_champion(s, track, &now, &found, e));
     *out = json_pack("{s:s,s:o}", to ? "left" : "revoked", text(json_array_get(l->rows, 0), "name"), "champion",
-                     found ? champion_json(&now) : json_null());
+                     found ? report_action_json(&now) : json_null());
     if (!*out) rc = err_nomem(e);
 out:
     if (found) store_champion_free(&now);

@@ -83,6 +83,7 @@ struct store_evaluation {
     json_t *params;  /* owned; read only */
     json_t *detail;  /* owned: resources, check report, health, k */
     char *log;       /* owned: compiler log or crash text, NULL when empty; capped at 64 KiB */
+    char at[32];     /* when it was written; not to be filled */
     const double *samples;
     int nsamples; /* written as a series of phase 'search'; not read back here */
 };

@@ -239,7 +239,8 @@ out:
 /* ---- evaluations ---- */
 
 #define EVALUATION_COLUMNS                                                                                             \
-    "v.run, v.candidate, v.seq, c.digest, v.fate, v.us, v.binary, v.code, v.alias_of, c.params, v.detail, v.log"
+    "v.run, v.candidate, v.seq, c.digest, v.fate, v.us, v.binary, v.code, v.alias_of, c.params, v.detail, v.log, "     \
+    "v.created"
 
 void store_evaluation_free(struct store_evaluation *v)
 {
@@ -273,6 +274,7 @@ static int evaluation_row(struct store *s, sqlite3_stmt *st, struct store_evalua
     v->alias_of = sqlite3_column_type(st, 8) == SQLITE_NULL ? -1 : sqlite3_column_int(st, 8);
     TRY(store_json(s, st, 9, &v->params, what, e));
     TRY(store_json(s, st, 10, &v->detail, what, e));
+    store_text(st, 12, v->at, sizeof v->at);
     const char *log = (const char *)sqlite3_column_text(st, 11);
     if (log && !(v->log = strdup(log))) rc = err_nomem(e);
 out:

@@ -20,7 +20,7 @@ run 0 --help
 [ ! -s err ] || fail "--help prints to stderr"
 cp out help
 commands=$(awk '/^ *commands/ {inside = 1; next} inside && /^ +[a-z]/ {sub(/^ +(fatune )?/, ""); print $1; next} inside && n++ {exit}' help)
-for expected in run nightly compare champion show eval space devices doctor; do
+for expected in run nightly compare champion show report eval space devices doctor; do
     grep -qx "$expected" <<<"$commands" || fail "--help does not list $expected"
 done
 

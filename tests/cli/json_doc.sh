@@ -60,11 +60,15 @@ keep nights 3 nightly strict.yaml --device fake --store n.db --json
 json "d['nights'][0]['outcome'] == 'broken'"
 keep 'list of ledger row' 0 champion ledger --store n.db --json
 json "[x['outcome'] for x in d] == ['crowned', 'kept', 'broken']"
+keep report 0 report smoke --store n.db --json
+json "len(d['nights']['ledger']) == 3 and d['kept']['finalists'] and d['letters']['b']['us']"
 # Contestants: one that is right, one that is wrong, one that is not there.
 fake=$SOURCE_DIR/tests/data/contestants/fake
 { cat "$smoke"; echo "contestants: [{name: good, command: [$fake]}, {name: bad, command: [$fake, --fault, wrong]},"
   echo "  {name: gone, command: [$fake, --fault, missing, --at, fatune]}]"; } >met.yaml
 keep run 0 run met.yaml --device fake --allow-contestants --store met.db --evaluations 2 --json
+keep report 0 report met.yaml --store met.db --json
+json "d['best_contestant']['name'] == 'good' and d['contestants']['rows'][2]['left_out']"
 keep comparison 0 compare good champion --device fake --allow-contestants --store met.db --json
 keep comparison 0 compare v1 good --stored --store met.db --json
 for id in $(python3 -B -c 'import sqlite3; print(*(r[0] for r in sqlite3.connect("met.db").execute("SELECT digest FROM candidate")))'); do
@@ -83,9 +87,15 @@ for fault in 1 4 6 8 17; do
     json "d['fate'] != 'OK'"
 done
 keep run 0 run planted.yaml --device fake --store planted.db --json
+keep report 0 report planted.yaml --store planted.db --json
+json "d['dead'][0]['param'] == 'PASSES' and d['search']['fates']['COMPILE']"
 for id in $(python3 -B -c 'import sqlite3; print(*(r[0] for r in sqlite3.connect("planted.db").execute("SELECT digest FROM candidate")))'); do
     keep candidate 0 show "$id" --store planted.db
 done
+# What a real device knows of itself.
+python3 -B -c 'import lzma, sys; sys.stdout.buffer.write(lzma.open(sys.argv[1]).read())' "$SOURCE_DIR/results/recorded/h200_contestants_5/contestants.db.xz" >h200.db
+keep report 0 report s512 --store h200.db --json
+json "d['roofline']['ceilings'] and d['roofline']['floor_us'] < d['evidence']['gain']['us']"
 python3 -B "$SOURCE_DIR/tests/cli/json_doc.py" "$SOURCE_DIR/docs/JSON.md" "${outputs[@]}" >differences || fail "outputs and docs/JSON.md differ:
 $(cat differences)"
 exit $bad

@@ -10,6 +10,8 @@
 #include "command.h"
 #include "digest.h"
 #include "fuzz.h"
+#include "report_document.h"
+#include "report_space.h"
 #include "store_private.h"
 #include "tune_private.h"
 
@@ -443,7 +445,7 @@ static const struct {
     {&cmd_compare, {"compare", "--stored", "bbbbbb", "triton"}},
     {&cmd_compare, {"compare", "--stored", "--json", "v1", "aaaaaa"}},
 };
-enum { LINES = sizeof lines / sizeof lines[0], PAIR = LINES, HISTORY, READERS };
+enum { LINES = sizeof lines / sizeof lines[0], PAIR = LINES, HISTORY, REPORT, READERS };
 
 /* What a code of the process means: everything but a fault of fatune is an answer here. */
 static void answered(int code)
@@ -542,6 +544,26 @@ out:
     return rc;
 }
 
+/* A report and its pages. */
+static int read_report(struct store *s, struct err *e)
+{
+    struct report_pictures none = {.why = "none are drawn"};
+    struct page html = {.format = PAGE_HTML}, markdown = {.format = PAGE_MARKDOWN};
+    json_t *report = NULL;
+    int rc;
+
+    TRY(report_space(s, TRACK, &report, e));
+    TRY(report_document(&html, report, &none, e));
+    TRY(report_document(&markdown, report, &none, e));
+    FUZZ_REQUIRE(strstr(buf_text(&html.out), "</html>") && !strstr(buf_text(&html.out), "<script"));
+out:
+    json_decref(report);
+    page_free(&html);
+    page_free(&markdown);
+    report_pictures_free(&none);
+    return rc;
+}
+
 void fuzz_one(const uint8_t *data, size_t n)
 {
     static const char *const beside[] = {"", "-wal", "-shm", "-journal", ".lock"};
@@ -554,7 +576,9 @@ void fuzz_one(const uint8_t *data, size_t n)
     if (reader < LINES) {
         run_line(reader);
     } else {
-        if (store_open(&s, path, STORE_READ, &e) == 0) (void)(reader == PAIR ? read_pair(s, &e) : read_history(s, &e));
+        if (store_open(&s, path, STORE_READ, &e) == 0) {
+            (void)(reader == PAIR ? read_pair(s, &e) : reader == HISTORY ? read_history(s, &e) : read_report(s, &e));
+        }
         answered(err_exit_code(e.code));
         store_close(s);
     }
