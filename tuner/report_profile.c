@@ -52,7 +52,7 @@ static void report_row(struct buf *out, const json_t *row, const json_t *ceiling
     buf_free(&rate);
 }
 
-static void report_roofline(struct buf *out, const json_t *profile)
+static void report_shares(struct buf *out, const json_t *profile)
 {
     static const char *const units[] = {"FLOP", "exp", "B"};
     const json_t *roofline = json_object_get(profile, "roofline"), *rows = json_object_get(roofline, "rows");
@@ -113,7 +113,7 @@ void report_profile(struct buf *out, const json_t *profile)
     buf_printf(out, "%s on %s\n  problem    %s\n", text(profile, "candidate"), text(profile, "device"),
                text(profile, "problem"));
     report_time(out, json_object_get(profile, "time"));
-    report_roofline(out, profile);
+    report_shares(out, profile);
     if (json_object_get(profile, "counters")) report_counters(out, json_object_get(profile, "counters"));
     for (size_t i = 0; i < json_array_size(warnings); i++)
         buf_printf(out, "  warning    %s\n", json_string_value(json_array_get(warnings, i)));
