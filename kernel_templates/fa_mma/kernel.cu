@@ -239,6 +239,27 @@ DEVICE u32 pack(float low, float high)
 
 // --- end of PTX --------------------------------------------------------------------------------------------------------
 
+// --- tile hooks --------------------------------------------------------------------------------------------------------
+
+// A debug build shows one tile of S, P and the references of P: ../README.md, tile hooks.
+#ifdef FATUNE_ORACLE
+#define ORACLE(...) __VA_ARGS__
+
+DEVICE void show(float *to, int which, int plane, int row, int key, float x)
+{
+    const int r = row - (int)to[1], rows = (int)to[2];
+    if (plane == (int)to[0] && r >= 0 && r < rows && key < SEQ_KV) to[4 + (which * (long long)rows + r) * SEQ_KV + key] = x;
+}
+
+// The low half of x as a number.
+DEVICE float weight_of(u32 x)
+{
+    return DTYPE_BF16 ? __uint_as_float(x << 16) : __uint_as_float((x & 0x7fff) << 13) * 0x1p112f;
+}
+#else
+#define ORACLE(...)
+#endif
+
 // f(at<0>), ... f(at<n - 1>): a loop whose index is a constant, as PTX wants it for offsets.
 template <int i> struct at {
     static constexpr int value = i;
@@ -265,6 +286,7 @@ struct place {
     u32 q_rows, k_all, v_all; // shared addresses: the warp's rows of Q, the group's K and V
     u32 lane_at[SPAN_TILES];  // the lane's row and chunk in a 16 x 16 tile of Q or V at columns 16 i
     u32 k_lane_at[SPAN_TILES];
+    ORACLE(float *show_to; int plane;)
 };
 
 // The last key that a query sees; below 0: none.
@@ -432,6 +454,28 @@ DEVICE void mask_logits(logits &s, const place &at, int key)
         }
 }
 
+#ifdef FATUNE_ORACLE
+DEVICE void show_scores(const logits &s, const place &at, int key)
+{
+    for (int i = 0; i < STRIPS; i++)
+        for (int n = 0; n < 2 * N_TILES; n++)
+            for (int e = 0; e < 4; e++)
+                show(at.show_to, 0, at.plane, at.query + i * 16 + at.lane / 4 + e / 2 * 8,
+                     key + n * 8 + at.lane % 4 * 2 + e % 2, s[i][n][e] * LOGIT * 0.6931471805599453f);
+}
+
+// The A operand of 16 keys.
+DEVICE void show_weights(const u32 (&p)[STRIPS][4], const carried &w, const place &at, int key)
+{
+    for (int i = 0; i < STRIPS; i++)
+        for (int e = 0; e < 8; e++) {
+            const int row = at.query + i * 16 + at.lane / 4 + e / 2 % 2 * 8, j = key + at.lane % 4 * 2 + e / 4 * 8 + e % 2;
+            show(at.show_to, 1, at.plane, row, j, weight_of(p[i][e / 2] >> 16 * (e % 2) & 0xffff));
+            show(at.show_to, 2, at.plane, row, j, w.m[i][e / 2 % 2] * 0.6931471805599453f);
+        }
+}
+#endif
+
 // Moves the reference of each row to its new maximum, if need be, and scales l and O accordingly.
 template <bool mask> DEVICE void advance(carried &w, const logits &s)
 {
@@ -465,7 +509,7 @@ template <bool mask> DEVICE void advance(carried &w, const logits &s)
 }
 
 // Weights and the second product, 16 keys at a time: exponentials of the next keys can overlap the products of these.
-template <bool mask> DEVICE void multiply_pv(carried &w, const logits &s, const place &at, u32 v)
+template <bool mask> DEVICE void multiply_pv(carried &w, const logits &s, const place &at, u32 v ORACLE(, int key))
 {
     float minus[STRIPS][2];
 #pragma unroll
@@ -486,6 +530,7 @@ template <bool mask> DEVICE void multiply_pv(carried &w, const logits &s, const 
                 w.l[i][e % 2] += low + high;
                 p[i][e] = pack(low, high);
             }
+        ORACLE(show_weights(p, w, at, key + n * 16);)
         repeat<D_TILES>([&](auto at_d) {
             constexpr int d = decltype(at_d)::value;
             u32 b[4];
@@ -520,6 +565,7 @@ template <bool mask> DEVICE void step(carried &w, const walk &x, const place &at
             for (int e = 0; e < STRIPS * N_TILES * 8; e++)
                 s[e / (N_TILES * 8)][e / 4 % (2 * N_TILES)][e % 4] *= -1;
         if (mask) mask_logits(s, at, key);
+        ORACLE(show_scores(s, at, key);)
     }
     copy_wait<2 * (V_SLOTS - 1)>();
     group_barrier(at.group); // V has arrived; K has been read
@@ -529,7 +575,7 @@ template <bool mask> DEVICE void step(carried &w, const walk &x, const place &at
         copy_commit();
     if (seen) {
         advance<mask>(w, s);
-        multiply_pv<mask>(w, s, at, at.v_all + (u32)(v_slot * TILE_BYTES));
+        multiply_pv<mask>(w, s, at, at.v_all + (u32)(v_slot * TILE_BYTES) ORACLE(, key));
     }
     k_slot = k_slot == K_SLOTS - 1 ? 0 : k_slot + 1;
     v_slot = v_slot == V_SLOTS - 1 ? 0 : v_slot + 1;
@@ -696,7 +742,7 @@ DEVICE void locate(place &at, u32 memory, u32 group_memory, int first_query, int
 
 extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
     attention_forward(const u16 *__restrict__ q_all, const u16 *__restrict__ k_all, const u16 *__restrict__ v_all,
-                      u16 *__restrict__ o_all, float *__restrict__ lse_all)
+                      u16 *__restrict__ o_all, float *__restrict__ lse_all ORACLE(, float *show_to))
 {
     extern __shared__ __align__(128) unsigned char shared[];
     const int t = (int)threadIdx.x, group = t / (32 * WARPS_Q);
@@ -716,6 +762,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
     place at;
     carried w;
     locate(at, base, group_memory, first_query, group, t / 32 % WARPS_Q);
+    ORACLE(at.show_to = show_to, at.plane = head;)
     copy_wait<2 * K_SLOTS - 1>();
     __syncthreads(); // Q and each group's first K have arrived
 

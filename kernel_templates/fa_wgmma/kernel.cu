@@ -523,6 +523,27 @@ DEVICE u32 pack(float low, float high)
 
 // --- end of PTX --------------------------------------------------------------------------------------------------------
 
+// --- tile hooks --------------------------------------------------------------------------------------------------------
+
+// A debug build shows one tile of S, P and the references of P: ../README.md, tile hooks.
+#ifdef FATUNE_ORACLE
+#define ORACLE(...) __VA_ARGS__
+
+DEVICE void show(float *to, int which, int plane, int row, int key, float x)
+{
+    const int r = row - (int)to[1], rows = (int)to[2];
+    if (plane == (int)to[0] && r >= 0 && r < rows && key < SEQ_KV) to[4 + (which * (long long)rows + r) * SEQ_KV + key] = x;
+}
+
+// The low half of x as a number.
+DEVICE float weight_of(u32 x)
+{
+    return DTYPE_BF16 ? __uint_as_float(x << 16) : __uint_as_float((x & 0x7fff) << 13) * 0x1p112f;
+}
+#else
+#define ORACLE(...)
+#endif
+
 // f(0), ... f(n - 1): a loop whose index is a constant, so that registers are never indexed at run time.
 template <int i> struct at_index {
     static constexpr int value = i;
@@ -552,6 +573,7 @@ struct place {
     bool leader;                 // this thread asks for the part's tiles
     u32 q_rows, k, v;            // shared addresses
     u32 k_full, v_full, k_empty, v_empty;
+    ORACLE(float *show_to; int plane;)
 };
 
 // The last key that a query sees; below 0: none.
@@ -683,6 +705,27 @@ DEVICE void mask_logits(logits &s, const place &at, int key)
     }
 }
 
+#ifdef FATUNE_ORACLE
+DEVICE void show_scores(const logits &s, const place &at, int key)
+{
+#pragma unroll
+    for (int e = 0; e < BLOCK_N / 2; e++)
+        show(at.show_to, 0, at.plane, at.query + at.warp * 16 + at.lane / 4 + e / 2 % 2 * 8,
+             key + e / 4 * 8 + at.lane % 4 * 2 + e % 2, s[e] * LOGIT * 0.6931471805599453f);
+}
+
+// Those of the keys [8 first, 8 last).
+template <int first, int last> DEVICE void show_weights(const carried &w, const weights &p, const place &at, int key)
+{
+#pragma unroll
+    for (int e = 4 * first; e < 4 * last; e++) {
+        const int row = at.query + at.warp * 16 + at.lane / 4 + e / 2 % 2 * 8, j = key + e / 4 * 8 + at.lane % 4 * 2 + e % 2;
+        show(at.show_to, 1, at.plane, row, j, weight_of(p[e / 2] >> 16 * (e % 2) & 0xffff));
+        show(at.show_to, 2, at.plane, row, j, w.m[e / 2 % 2] * 0.6931471805599453f);
+    }
+}
+#endif
+
 // The sign of a negative scale, and the mask where the tile needs one.
 DEVICE void prepare(logits &s, const place &at, int key)
 {
@@ -691,6 +734,7 @@ DEVICE void prepare(logits &s, const place &at, int key)
         for (int e = 0; e < BLOCK_N / 2; e++)
             s[e] = -s[e];
     if (MASKS && key + BLOCK_N - 1 > last_key(at.query)) mask_logits(s, at, key);
+    ORACLE(show_scores(s, at, key);)
 }
 
 // The largest logit of the lane's row r among the first keys of the tile.
@@ -836,14 +880,15 @@ DEVICE bool sees(const place &at, int i)
 
 // Chunks of P V follow their exponentials at once, and run behind those of the next chunk.
 template <int first>
-DEVICE void weigh_and_multiply(carried &w, logits &s, weights &p, const place &at, int slot, bool fresh)
+DEVICE void weigh_and_multiply(carried &w, logits &s, weights &p, const place &at, int slot, bool fresh ORACLE(, int key))
 {
     constexpr int step = BLOCK_N % 64 == 0 ? 64 : 32;
     if constexpr (first < BLOCK_N) {
         weigh<first / 8, (first + step) / 8>(w, s);
         round_weights<first / 8, (first + step) / 8>(p, s);
+        ORACLE((show_weights<first / 8, (first + step) / 8>(w, p, at, key));)
         issue_pv<first / 16, (first + step) / 16>(w, p, at, slot, first == 0 && fresh);
-        weigh_and_multiply<first + step>(w, s, p, at, slot, fresh);
+        weigh_and_multiply<first + step>(w, s, p, at, slot, fresh ORACLE(, key));
     }
 }
 
@@ -904,7 +949,7 @@ DEVICE void walk_plain(carried &w, const stream &x, const place &at)
         if (advance(w, s, factor) && i > first) rescale(w, factor);
         refill(x, at, false, i, c);
         barrier_wait(at.v_full + 8 * c.slot, c.phase);
-        weigh_and_multiply<0>(w, s, p, at, c.slot, i == first);
+        weigh_and_multiply<0>(w, s, p, at, c.slot, i == first ORACLE(, tile_key(at.part, at.n, i)));
         if (STEPS == 1) break;
     }
     sum_lanes(w);
@@ -937,6 +982,7 @@ DEVICE void walk_overlapped(carried &w, const stream &x, const place &at)
     refill(x, at, false, i, c);
     weigh<0, BLOCK_N / 8>(w, s);
     round_weights<0, BLOCK_N / 8>(p, s);
+    ORACLE((show_weights<0, BLOCK_N / 8>(w, p, at, tile_key(at.part, at.n, i)));)
 #pragma unroll 1
     for (i++; i < at.n; i++) {
         before = c, c = next(c);
@@ -958,6 +1004,7 @@ DEVICE void walk_overlapped(carried &w, const stream &x, const place &at)
         release(at.v_empty + 8 * before.slot, at);
         if (scale) rescale(w, factor);
         round_weights<0, BLOCK_N / 8>(p, s);
+        ORACLE((show_weights<0, BLOCK_N / 8>(w, p, at, tile_key(at.part, at.n, i)));)
         refill(x, at, true, i - 1, before);
     }
     barrier_wait(at.v_full + 8 * c.slot, c.phase);
@@ -994,7 +1041,7 @@ DEVICE void step_double(carried &w, const stream &x, const place &at, int i, log
         refill(x, at, true, i - 1, before);
     }
     barrier_wait(at.v_full + 8 * c.slot, c.phase);
-    weigh_and_multiply<0>(w, s, p, at, c.slot, first);
+    weigh_and_multiply<0>(w, s, p, at, c.slot, first ORACLE(, tile_key(at.part, at.n, i)));
     before = c, c = after;
 }
 
@@ -1069,6 +1116,7 @@ template <int i, int n> DEVICE void step_lazy(carried &w, const place &at, logit
         }
         weigh<2 * c, 2 * c + 2>(w, s[i % 2]);
         round_weights<2 * c, 2 * c + 2>(p[i % 2], s[i % 2]);
+        ORACLE((show_weights<2 * c, 2 * c + 2>(w, p[i % 2], at, tile_key(at.part, n, i)));)
         hold_part<4 * c, 4 * c + 4>(p[i % 2]);
         if constexpr (c == 0) barrier_wait(at.v_full + 8 * i, 0);
         wgmma_fence();
@@ -1368,7 +1416,7 @@ DEVICE stream stream_of(const tensor_map *k_map, const tensor_map *v_map, u32 ba
 extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
     attention_forward(const __grid_constant__ tensor_map q_map, const __grid_constant__ tensor_map k_map,
                       const __grid_constant__ tensor_map v_map, u16 *__restrict__ o_all, float *__restrict__ lse_all,
-                      const u16 *__restrict__ q_all)
+                      const u16 *__restrict__ q_all ORACLE(, float *show_to))
 {
     extern __shared__ __align__(1024) unsigned char shared[];
     constexpr int tiles_m = (SEQ_Q + 64 * WG_Q - 1) / (64 * WG_Q);
@@ -1387,6 +1435,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
     at.lane = (int)(threadIdx.x % 32u), at.warp = warp % 4, at.group_q = group % WG_Q;
     at.group = group, at.query = group_query(tile, at.group_q), at.part = x.part, at.n = x.n;
     at.leader = threadIdx.x % (128 * WG_Q) == 0;
+    ORACLE(at.show_to = show_to, at.plane = head;)
     at.q_rows = base + at.group_q * Q_ROWS;
     at.received = base + RECEIVED_AT;
     at.arrived = bars + 8 * (Q_BARRIERS + WG_KV * KV_BARRIERS);

@@ -291,6 +291,21 @@ DEVICE void unpack(float &low, float &high, u32 x)
 
 // --- end of PTX --------------------------------------------------------------------------------------------------------
 
+// --- tile hooks --------------------------------------------------------------------------------------------------------
+
+// A debug build shows one tile of S, P and the references of P: ../README.md, tile hooks.
+#ifdef FATUNE_ORACLE
+#define ORACLE(...) __VA_ARGS__
+
+DEVICE void show(float *to, int which, int plane, int row, int key, float x)
+{
+    const int r = row - (int)to[1], rows = (int)to[2];
+    if (plane == (int)to[0] && r >= 0 && r < rows && key < SEQ_KV) to[4 + (which * (long long)rows + r) * SEQ_KV + key] = x;
+}
+#else
+#define ORACLE(...)
+#endif
+
 DEVICE void unpack_8(float *f, uint4 x)
 {
     unpack(f[0], f[1], x.x);
@@ -318,6 +333,7 @@ struct carried {
     float l[STRIPS][ROWS_LANE]; // this lane's share of the row's sum
     u32 q[HOLD_Q ? STRIPS : 1][HOLD_Q ? D_TILES : 1][FRAG];
     u32 row_of, col_of; // place of accumulator register e in its tile: bits 4e .. 4e + 3
+    ORACLE(float *show_to; int plane;)
 };
 
 // The last key that a query sees; below 0: none.
@@ -501,6 +517,27 @@ DEVICE void softmax_fragments(carried &w, int strip, float (*s)[8])
     scale_o(w.o[strip], factor, w);
 }
 
+#ifdef FATUNE_ORACLE
+DEVICE void show_scores(const carried &w, const float (*s)[8], int query, int key, int lane)
+{
+    for (int e = 0; e < N_TILES * 8; e++)
+        show(w.show_to, 0, w.plane, query + lane / 4 + e / 2 % 2 * 8, key + e / 8 * 16 + lane % 4 * 2 + e / 4 % 2 * 8 + e % 2,
+             s[e / 8][e % 8] * LOGIT * 0.6931471805599453f);
+}
+
+// The A operand of 16 keys.
+DEVICE void show_weights(const carried &w, int strip, const u32 *p, int query, int key, int lane)
+{
+    for (int e = 0; e < 8; e++) {
+        const int row = query + lane / 4 + e / 2 % 2 * 8, j = key + lane % 4 * 2 + e / 4 * 8 + e % 2;
+        float x[2];
+        unpack(x[0], x[1], p[e / 2]);
+        show(w.show_to, 1, w.plane, row, j, x[e % 2]);
+        show(w.show_to, 2, w.plane, row, j, w.m[strip][e / 2 % 2] * 0.6931471805599453f);
+    }
+}
+#endif
+
 // One tile of keys for all strips of a warp: k and v point at the warp's first key, whose index is `key`.
 DEVICE void step(carried &w, const u16 *q, const u16 *k, const u16 *v, float *, int query, int key, int lane)
 {
@@ -532,6 +569,7 @@ DEVICE void step(carried &w, const u16 *q, const u16 *k, const u16 *v, float *, 
             for (int e = 0; e < N_TILES * 8; e++)
                 s[i][e / 8][e % 8] = -s[i][e / 8][e % 8];
         if (key + COLS - 1 > last_key(query + i * 16)) mask_fragments(s[i], query + i * 16, key, lane);
+        ORACLE(show_scores(w, s[i], query + i * 16, key, lane);)
         softmax_fragments(w, i, s[i]);
     }
     repeat<N_TILES>([&](auto at_n) {
@@ -542,6 +580,7 @@ DEVICE void step(carried &w, const u16 *q, const u16 *k, const u16 *v, float *, 
 #pragma unroll
             for (int e = 0; e < FRAG; e++)
                 p[i][e] = pack(s[i][n][e % 4 * 2], s[i][n][e % 4 * 2 + 1]);
+        ORACLE(for (int i = 0; i < STRIPS; i++) show_weights(w, i, p[i], query + i * 16, key + n * 16, lane);)
         repeat<D_TILES>([&](auto d) {
             u32 b[FRAG];
             load_b<n * 16 * ROW + d.value * 16, ROW>(b, v);
@@ -655,6 +694,34 @@ DEVICE void weigh_scalar(float *o, const float *s, const u16 *v, float *scratch,
     __syncwarp();
 }
 
+#ifdef FATUNE_ORACLE
+DEVICE void show_row(const carried &w, int which, const float *x, int query, int key, int lane)
+{
+    for (int c = 0; c < COLS / 2; c++)
+        show(w.show_to, which, w.plane, query + lane / 2, key + column_of(c, lane), x[c]);
+}
+
+DEVICE void show_scores(const carried &w, const float *s, int query, int key, int lane)
+{
+    float x[COLS / 2];
+    for (int c = 0; c < COLS / 2; c++)
+        x[c] = s[c] * LOGIT * 0.6931471805599453f;
+    show_row(w, 0, x, query, key, lane);
+}
+
+DEVICE void show_weights(const carried &w, int strip, const float *s, int query, int key, int lane)
+{
+    float x[COLS / 2], m[COLS / 2];
+    for (int c = 0; c < COLS / 2; c += 2) {
+        x[c] = s[c], x[c + 1] = s[c + 1];
+        if (USE_WMMA_PV) unpack(x[c], x[c + 1], pack(s[c], s[c + 1]));
+        m[c] = m[c + 1] = w.m[strip][0] * 0.6931471805599453f;
+    }
+    show_row(w, 1, x, query, key, lane);
+    show_row(w, 2, m, query, key, lane);
+}
+#endif
+
 DEVICE void softmax_rows(carried &w, int strip, float *s, int query, int key, int lane)
 {
     if (FLIP)
@@ -667,6 +734,7 @@ DEVICE void softmax_rows(carried &w, int strip, float *s, int query, int key, in
         for (int c = 0; c < COLS / 2; c++)
             s[c] = c / 4 * 8 + c % 4 > last ? NEG_INF : s[c];
     }
+    ORACLE(show_scores(w, s, query, key, lane);)
     float row_max = NEG_INF, minus_ref, sum = 0;
 #pragma unroll
     for (int c = 0; c < COLS / 2; c++)
@@ -677,6 +745,7 @@ DEVICE void softmax_rows(carried &w, int strip, float *s, int query, int key, in
         s[c] = exp2_approx(fmaf(s[c], LOGIT, minus_ref));
         sum += s[c];
     }
+    ORACLE(show_weights(w, strip, s, query, key, lane);)
     w.l[strip][0] = w.l[strip][0] * factor + sum;
     scale_o(w.o[strip], &factor, w);
 }
@@ -820,7 +889,7 @@ DEVICE void finish(carried &w, u16 *q, float *parts, u16 *o, float *lse, int que
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
     attention_forward(const u16 *__restrict__ q_all, const u16 *__restrict__ k_all, const u16 *__restrict__ v_all,
-                      u16 *__restrict__ o_all, float *__restrict__ lse_all)
+                      u16 *__restrict__ o_all, float *__restrict__ lse_all ORACLE(, float *show_to))
 {
     extern __shared__ __align__(128) unsigned char shared[];
     const int lane = (int)threadIdx.x & 31, warp = (int)threadIdx.x >> 5;
@@ -840,6 +909,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
     const int tiles = keys > 0 ? (keys + BLOCK_N - 1) / BLOCK_N : 0;
     const int warp_last = last_key(query + STRIPS * 16 - 1);
     carried w;
+    ORACLE(w.show_to = show_to, w.plane = (int)head;)
 
     copy_rows<BLOCK_M, SEQ_Q>(q_tile, q_all + head * SEQ_Q * HEAD_DIM, tile_m * BLOCK_M);
 #if STAGES > 1

@@ -7,6 +7,7 @@ static constexpr size_t GUARD = 65536; // elements on both sides of a tensor: Na
 static constexpr u16 UNREAD = 0xffff, UNWRITTEN = 0x7b00; // which no NaN from beyond the inputs turns into
 static u16 *q, *k, *v, *o;
 static float *lse;
+[[maybe_unused]] static float *tile; // what a debug build shows
 
 static void kernel(); // calls attention_forward
 
@@ -46,6 +47,60 @@ static void check_row(int b, int h, int r, double *error, double *lse_error)
     if (!same) *lse_error = INFINITY;
 }
 
+#ifdef FATUNE_ORACLE
+static constexpr int TILE_PLANE = BATCH * HEADS - 1, TILE_ROW = SEQ_Q / 3,
+                     TILE_ROWS = SEQ_Q - TILE_ROW; // of the last head
+
+static std::vector<float> tile_wanted()
+{
+    std::vector<float> memory(4 + 3 * (size_t)TILE_ROWS * SEQ_KV + GUARD, NAN);
+    memory[0] = TILE_PLANE, memory[1] = TILE_ROW, memory[2] = TILE_ROWS;
+    return memory;
+}
+
+// What a row of the tile shows against f64: s of the inputs, m one of the row's own s, p of its own s and m; hidden keys -inf and 0, or not shown.
+static const char *tile_row_wrong(int r)
+{
+    const size_t first = ((size_t)(BATCH - 1) * KV_HEADS + KV_HEADS - 1) * SEQ_KV, size = (size_t)TILE_ROWS * SEQ_KV;
+    const u16 *query = q + ((size_t)TILE_PLANE * SEQ_Q + TILE_ROW + r) * HEAD_DIM;
+    const float *s = tile + 4 + (size_t)r * SEQ_KV, *p = s + size, *m = p + size;
+    for (int j = 0; j < SEQ_KV; j++) {
+        double want = 0, sizes = 0;
+        bool own = false;
+        for (int d = 0; d < HEAD_DIM; d++) {
+            const double x = (double)widen(query[d]) * widen(k[(first + j) * HEAD_DIM + d]);
+            want += x, sizes += fabs(x);
+        }
+        if (CAUSAL && j > TILE_ROW + r + SEQ_KV - SEQ_Q) {
+            if (!std::isnan(s[j]) && s[j] != -INFINITY) return "a hidden key has a score";
+            if (!std::isnan(p[j]) && p[j] != 0) return "a hidden key has a weight";
+            continue;
+        }
+        if (!(fabs(s[j] - want * SCALE) <= 1e-6 + 1e-5 * sizes * fabs(SCALE))) return "score";
+        for (int i = 0; i < SEQ_KV; i++)
+            own = own || fabs(m[j] - s[i]) <= 2e-6 * (1 + fabs(m[j]));
+        if (!own) return "reference";
+        want = exp((double)s[j] - m[j]);
+        if (!(fabs(p[j] - want) <= want * ((DTYPE_BF16 ? 4e-3 : 5e-4) + 5e-7 * (fabs(s[j]) + fabs(m[j]))) + 6e-8))
+            return "weight";
+    }
+    return NULL;
+}
+
+static bool tile_right()
+{
+    for (int r = 0; r < TILE_ROWS; r++)
+        if (const char *what = tile_row_wrong(r)) {
+            printf("the tile shows a wrong %s in row %d: WRONG\n", what, TILE_ROW + r);
+            return false;
+        }
+    for (size_t i = 0; i < GUARD; i++)
+        if (!std::isnan(tile[4 + 3 * (size_t)TILE_ROWS * SEQ_KV + i]))
+            return puts("written past the tile: WRONG"), false;
+    return true;
+}
+#endif
+
 // The first element of all queries is the same, and that of the keys a ramp.
 static void add_climb(float climb, size_t rows_q, size_t rows_k)
 {
@@ -74,6 +129,10 @@ static int emulate_attention(int argc, char **argv, emulate_dim grid)
     for (size_t i = 0; i < n_k; i++)
         k[i] = narrow(normal(random) * spread), v[i] = narrow(normal(random));
     if (climb != 0) add_climb(climb, n_q / HEAD_DIM, n_k / HEAD_DIM);
+#ifdef FATUNE_ORACLE
+    std::vector<float> tile_memory = tile_wanted();
+    tile = tile_memory.data();
+#endif
 
     emulate_launch(kernel, grid, THREADS, SHARED_BYTES, seed);
 
@@ -82,6 +141,9 @@ static int emulate_attention(int argc, char **argv, emulate_dim grid)
         for (int h = 0; h < HEADS; h++)
             for (int r = 0; r < SEQ_Q; r++)
                 check_row(b, h, r, &error, &lse_error);
+#ifdef FATUNE_ORACLE
+    if (!tile_right()) return 1;
+#endif
     bool guards = true;
     for (size_t i = 1; i < GUARD / 2; i++)
         guards = guards && o[-(long)i] == UNWRITTEN && o[n_q + i - 1] == UNWRITTEN;

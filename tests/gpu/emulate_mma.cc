@@ -116,7 +116,7 @@ static u32 pack(float low, float high)
 
 static void kernel()
 {
-    attention_forward(q, k, v, o, lse);
+    attention_forward(q, k, v, o, lse ORACLE(, tile));
 }
 
 int main(int argc, char **argv)

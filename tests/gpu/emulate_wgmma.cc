@@ -268,7 +268,7 @@ static tensor_map map_of(const u16 *data, int rows, int planes, int box_rows)
 static void kernel()
 {
     attention_forward(map_of(q, SEQ_Q, BATCH * HEADS, 64), map_of(k, SEQ_KV, BATCH * KV_HEADS, BLOCK_N),
-                      map_of(v, SEQ_KV, BATCH * KV_HEADS, BLOCK_N), o, lse, q);
+                      map_of(v, SEQ_KV, BATCH * KV_HEADS, BLOCK_N), o, lse, q ORACLE(, tile));
 }
 
 int main(int argc, char **argv)

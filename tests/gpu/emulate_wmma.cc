@@ -164,7 +164,7 @@ static void unpack(float &low, float &high, u32 x)
 
 static void kernel()
 {
-    attention_forward(q, k, v, o, lse);
+    attention_forward(q, k, v, o, lse ORACLE(, tile));
 }
 
 int main(int argc, char **argv)

@@ -1,6 +1,7 @@
 /* Every CUDA template compiles at its corner points for sm_80, sm_89 and sm_90a, without a GPU: the default configuration, and each
  * parameter at its least and greatest value. The default must not spill (a reference no more than its manifest says), the WMMA path must
- * use the tensor cores, and every parameter must change the code somewhere (no dead knob). Skipped by name (77) where NVRTC is missing. */
+ * use the tensor cores, and every parameter must change the code somewhere (no dead knob). So do debug builds, for each way to walk. Skipped by
+ * name (77) where NVRTC is missing. */
 #include <elf.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,7 +26,7 @@ static const char *const spaces[] = {
 };
 
 /* *spills: the most that the manifest allows here; may be NULL. */
-static int compile(const struct target *t, struct domain *d, const struct cand *c, struct device_binary *b,
+static int compile(const struct target *t, struct domain *d, const struct cand *c, bool debug, struct device_binary *b,
                    int64_t *spills)
 {
     struct rendered r = {0};
@@ -34,7 +35,7 @@ static int compile(const struct target *t, struct domain *d, const struct cand *
     enum device_class class;
 
     memset(b, 0, sizeof *b);
-    if (cand_render(d, c, &r, &e) != 0) {
+    if (cand_render(d, c, &r, &e) != 0 || (debug && rendered_debug(&r, &e) != 0)) {
         print_error("%s\n", e.text);
         return -1;
     }
@@ -61,7 +62,7 @@ static void corners(const struct target *t, struct domain *d, bool must_not_spil
     int64_t spills;
 
     assert_true(domain_default(d, 0, &standard));
-    assert_int_equal(compile(t, d, &standard, &base, &spills), 0);
+    assert_int_equal(compile(t, d, &standard, false, &base, &spills), 0);
     if (must_not_spill) assert_in_range(base.res.spill_load_bytes, 0, spills);
     if (strstr(m->name, "mma")) assert_true(base.res.tensor_ops > 0);
     for (int p = 0; p < m->nparams; p++) {
@@ -77,7 +78,7 @@ static void corners(const struct target *t, struct domain *d, bool must_not_spil
                 found = c.at[p] == (end ? n - 1 : 0);
             if (!found) continue;
             ends++;
-            assert_int_equal(compile(t, d, &c, &b, NULL), 0);
+            assert_int_equal(compile(t, d, &c, false, &b, NULL), 0);
             alive = alive || strcmp(b.code_digest, base.code_digest) != 0;
             device_binary_free(&b);
         }
@@ -88,7 +89,33 @@ static void corners(const struct target *t, struct domain *d, bool must_not_spil
     device_binary_free(&base);
 }
 
-static void one(const char *name, const char *arch)
+/* The debug build at each value of the parameter that decides how the kernel walks: it compiles, and is other code. */
+static void debug_builds(const struct target *t, struct domain *d, const char *walks)
+{
+    const int p = tmpl_param_index(domain_template(d, 0), walks), n = domain_nvalues(d, 0, p);
+    int compiled = 0;
+
+    assert_true(tmpl_has_hooks(domain_template(d, 0)));
+    for (int i = 0; i < n; i++) {
+        struct device_binary plain, b;
+        struct cand c;
+        uint64_t rank = 0;
+        bool found = false;
+        while (!found && domain_next(d, &rank, &c))
+            found = c.at[p] == i;
+        if (!found) continue;
+        compiled++;
+        assert_int_equal(compile(t, d, &c, false, &plain, NULL), 0);
+        assert_int_equal(compile(t, d, &c, true, &b, NULL), 0);
+        assert_string_not_equal(b.code_digest, plain.code_digest);
+        device_binary_free(&plain);
+        device_binary_free(&b);
+    }
+    assert_true(compiled > 1);
+}
+
+/* walks: see debug_builds; NULL: the corners. */
+static void one(const char *name, const char *arch, const char *walks)
 {
     struct target t;
     struct err e = {0};
@@ -103,7 +130,10 @@ static void one(const char *name, const char *arch)
             print_error("%s\n", e.text);
         assert_int_equal(e.code, ERR_OK);
         assert_null(domain_unfit(d, 0));
-        corners(&t, d, i == 0 || strncmp(name, "fa_", 3) != 0);
+        if (walks)
+            debug_builds(&t, d, walks);
+        else
+            corners(&t, d, i == 0 || strncmp(name, "fa_", 3) != 0);
         domain_close(d);
         space_free(&s);
     }
@@ -112,34 +142,42 @@ static void one(const char *name, const char *arch)
 static void sm_80(void **state)
 {
     (void)state;
-    one("fa_wmma", "sm_80");
-    one("fa_mma", "sm_80");
+    one("fa_wmma", "sm_80", NULL);
+    one("fa_mma", "sm_80", NULL);
 }
 
 static void sm_89(void **state)
 {
     (void)state;
-    one("fa_wmma", "sm_89");
+    one("fa_wmma", "sm_89", NULL);
 }
 
 static void sm_90a(void **state)
 {
     (void)state;
-    one("fa_wmma", "sm_90a");
-    one("fa_mma", "sm_90a");
+    one("fa_wmma", "sm_90a", NULL);
+    one("fa_mma", "sm_90a", NULL);
 }
 
 static void hopper(void **state)
 {
     (void)state;
-    one("fa_wgmma", "sm_90a");
+    one("fa_wgmma", "sm_90a", NULL);
 }
 
 static void reference(void **state)
 {
     (void)state;
-    one("reference_cuda", "sm_80");
-    one("reference_cuda", "sm_90a");
+    one("reference_cuda", "sm_80", NULL);
+    one("reference_cuda", "sm_90a", NULL);
+}
+
+static void hooks(void **state)
+{
+    (void)state;
+    one("fa_mma", "sm_80", "RESCALE_LOG2");
+    one("fa_wmma", "sm_89", "SOFTMAX_REGS");
+    one("fa_wgmma", "sm_90a", "OVERLAP");
 }
 
 /* ---- ceilings: what they are to measure is in their machine code, often enough, and nothing spills ---- */
@@ -190,7 +228,7 @@ static void ceiling(const char *name, const char *arch, unsigned opcode, int loo
     assert_non_null(d);
     while (domain_next(d, &rank, &c)) {
         points++;
-        assert_int_equal(compile(&t, d, &c, &b, &spills), 0);
+        assert_int_equal(compile(&t, d, &c, false, &b, &spills), 0);
         assert_int_equal(b.res.spill_load_bytes, 0);
         snprintf(section, sizeof section, ".text.%s", domain_template(d, 0)->entry);
         if (instructions(&b.image, section, opcode) < loop)
@@ -236,8 +274,8 @@ static bool compiler_there(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sm_80),  cmocka_unit_test(sm_89),     cmocka_unit_test(sm_90a),
-        cmocka_unit_test(hopper), cmocka_unit_test(reference), cmocka_unit_test(ceilings),
+        cmocka_unit_test(sm_80),     cmocka_unit_test(sm_89),    cmocka_unit_test(sm_90a), cmocka_unit_test(hopper),
+        cmocka_unit_test(reference), cmocka_unit_test(ceilings), cmocka_unit_test(hooks),
     };
 
     driver = device_driver_named("cuda");
