@@ -120,7 +120,8 @@ int plot_draw(const struct plot *p, const char *folder, enum plot_format format,
     else if (code == -1)
         snprintf(why, size, "gnuplot took more than a minute and was stopped");
     else if (code != 0)
-        snprintf(why, size, "gnuplot failed: %.400s", words);
+        snprintf(why, size, "gnuplot failed: %.*s", (int)strcspn(words + strspn(words, "\n"), "\n"),
+                 words + strspn(words, "\n"));
     else if (read_picture(p, folder, format == PLOT_PNG ? "png" : "svg", &picture, &(struct err){0}) != 0 || !picture.n)
         snprintf(why, size, "gnuplot ended well and drew nothing");
 out:

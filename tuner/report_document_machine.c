@@ -41,6 +41,7 @@ static void roofline(struct page *p, const json_t *report, struct report_picture
         page_say(p, "What this device can do at most is not known, so there is no roofline.");
         return;
     }
+    page_say(p, "Below are the data sheet's rates; fatune profile measures what the device attains.");
     report_show_picture(p, pictures, PICTURE_ROOFLINE);
     ceilings(p, r);
     page_say(p, "At these rates the operations alone take %s us, the bytes alone %s us%s.",
@@ -97,7 +98,7 @@ static void nights(struct page *p, const json_t *report, struct report_pictures 
 
     page_section(p, "nights", "Nights");
     if (json_array_size(ledger) == 0) {
-        page_say(p, "There was no night yet; `fatune nightly` holds one.");
+        page_say(p, "There was no night yet; fatune nightly holds one.");
         return;
     }
     page_table(p, "The ledger, oldest first", columns);

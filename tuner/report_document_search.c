@@ -49,11 +49,17 @@ static void values(struct page *p, const json_t *t)
     static const char *const columns[] = {"=value", ">explains %", ">candidates", ">best us", ">median us", NULL};
     const json_t *params = json_object_get(t, "params");
     struct buf caption = {0}, fixed = {0};
+    bool varied = false;
 
     buf_printf(&caption, "%s: %s candidates, best %s us, median %s us", text(t, "template"),
                report_number(NUMBER, number(t, "candidates")), report_number(NUMBER, number(t, "best_us")),
                report_number(NUMBER, number(t, "median_us")));
-    page_table(p, buf_text(&caption), columns);
+    for (size_t i = 0; i < json_array_size(params); i++)
+        varied = varied || json_array_size(json_object_get(json_array_get(params, i), "values")) > 1;
+    if (varied)
+        page_table(p, buf_text(&caption), columns);
+    else
+        page_say(p, "%s.", buf_text(&caption));
     for (size_t i = 0; i < json_array_size(params); i++) {
         const json_t *f = json_array_get(params, i), *list = json_object_get(f, "values");
         if (json_array_size(list) < 2) {
@@ -70,7 +76,7 @@ static void values(struct page *p, const json_t *t)
             page_cell(p, "%s", report_number(NUMBER, number(x, "median_us")));
         }
     }
-    page_table_end(p);
+    if (varied) page_table_end(p);
     if (fixed.n) page_say(p, "Of these, one value alone was measured: %s.", buf_text(&fixed));
     buf_free(&caption);
     buf_free(&fixed);

@@ -40,7 +40,8 @@ static void marks(struct buf *script, char axis, double low, double high)
     const char *comma = "";
 
     if (high < 2 * low) {
-        buf_printf(script, "set %crange [%.9g:%.9g]\n", axis, low - (high - low) / 12, high + (high - low) / 12);
+        double margin = fmax((high - low) / 12, high / 100); /* a range without width is refused */
+        buf_printf(script, "set %crange [%.9g:%.9g]\n", axis, low - margin, high + margin);
         return;
     }
     buf_printf(script, "set logscale %c 10\nset m%ctics 1\nset %ctics (", axis, axis, axis);
@@ -179,11 +180,11 @@ static bool progress(struct plot *p, struct buf *alt, const json_t *report, bool
     marks(&p->script, 'y', low, high);
     buf_printf(
         &p->script,
-        "set xlabel \"%s\"\nset ylabel \"us\"\nset xrange [0:*]\nset key outside top center horizontal\n"
+        "set xlabel \"%s\"\nset ylabel \"us\"\nset xrange [0:%s<*]\nset key outside top center horizontal\n"
         "plot data index 0 using 1:2 with points pointtype 6 pointsize 0.35 linecolor rgb soft title \"a proposal\", "
         "\\\n"
         "  data index 1 using 1:2 with steps linewidth 2.5 linecolor rgb ours title \"best so far\"\n",
-        by_time ? "seconds since the run began" : "number of the proposal");
+        by_time ? "seconds since the run began" : "number of the proposal", by_time ? "0.001" : "1");
     buf_printf(alt, "Search scores against %s. The line is the best so far.",
                by_time ? "time" : "the number of the proposal");
     return true;

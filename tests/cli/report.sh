@@ -39,6 +39,31 @@ json "len(d['nights']['ledger']) == 10 and len(d['nights']['chart']['points']) =
 json "d['kept']['finalists'][0]['failed'][0]['short_by'] and d['runs'][-1]['run'] == 1 and d['champion']['name'] == d['history'][-1]['name']"
 grep -q 'points of gain short' $page.html || fail "the page does not say by how much"
 
+# ---- a run that was cut off behind its first proposals, and a store whose champions were all revoked
+python3 -B - store/f.db cut.db <<'EOF'
+import shutil, sqlite3, sys
+shutil.copy(sys.argv[1], sys.argv[2])
+db = sqlite3.connect(sys.argv[2])
+for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
+    db.execute(f'DROP TRIGGER {name}')
+for table in 'champion', 'night', 'series', 'quad', 'session', 'verdict', 'trial', 'version', 'race', 'proof':
+    db.execute(f'DELETE FROM {table}')
+db.execute('DELETE FROM evaluation WHERE run > 1 OR seq > 0')
+db.execute('DELETE FROM run WHERE id > 1')
+db.execute("UPDATE run SET state = 'search', summary = NULL, ended = NULL")
+db.commit()
+EOF
+run 0 report smoke --store cut.db --out cut
+[ ! -s err ] || fail "a run that was cut off: $(cat err)"
+python3 -B "$SOURCE_DIR/tests/cli/report.py" cut/smoke-fake-accelerator.json cut/smoke-fake-accelerator.html cut.db >wrong || true
+grep -v '^only [0-9]* numbers were seen$' wrong | grep . && fail "cut off: $(cat wrong)"
+grep -q 'No champion stands' cut/smoke-fake-accelerator.html && grep -q 'The search that is shown is not over' cut/smoke-fake-accelerator.html ||
+    fail "the page does not say what is not there"
+cp store/f.db revoked.db
+while "$program" champion revoke --store revoked.db >/dev/null 2>&1; do :; done
+run 0 report smoke --store revoked.db --out revoked
+holds revoked/smoke-fake-accelerator.json revoked/smoke-fake-accelerator.html revoked.db
+
 # ---- a number that is not the JSON's is found
 sed 's/<p class="value">[0-9]\([0-9.]*\) us/<p class="value">7\1 us/' $page.html >other.html
 python3 -B "$SOURCE_DIR/tests/cli/report.py" $page.json other.html >wrong && fail "another time in the page passes"
