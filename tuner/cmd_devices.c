@@ -188,7 +188,7 @@ static void visit(struct report *r, const struct target *t)
         goto out;
     }
     outcome = worker_call_take(w, json_pack("{s:s,s:o,s:b}", "op", "open", "target", target_to_json(t), "look", 1),
-                               worker_deadline(30), NULL, NULL, &reply);
+                               4 * worker_deadline(7.5), NULL, NULL, &reply);
     error = wire_error(reply);
     facts = json_object_get(reply, "environment");
     if (outcome != WORKER_REPLY || error) {

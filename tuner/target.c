@@ -8,15 +8,16 @@
 #include "wire.h"
 #include "worker.h"
 
-/* A driver that cannot even be asked within this time is as good as absent. */
-#define ANSWER_S 60.0
+/* A driver that cannot even be asked within four times this is as good as absent: it comes from a disk that may be cold, while a worker that
+ * is at work says so all the time. */
+#define ANSWER_S 15.0
 
 /* One question to a child that may load anything. *reply: new reference. */
 static int ask(json_t *request, json_t **reply, struct err *e)
 {
     struct worker_loop *l = NULL;
     struct worker *w;
-    double deadline_s = worker_deadline(ANSWER_S);
+    double deadline_s = 4 * worker_deadline(ANSWER_S);
     int rc;
 
     *reply = NULL;
@@ -34,7 +35,8 @@ static int ask(json_t *request, json_t **reply, struct err *e)
         break;
     case WORKER_HUNG:
     case WORKER_UNKILLABLE:
-        rc = err_set(e, ERR_DEVICE, "asking the drivers for devices failed: no answer within %g s (FATUNE_DEADLINE_S)",
+        rc = err_set(e, ERR_DEVICE,
+                     "asking the drivers for devices failed: no answer within %g s (four times FATUNE_DEADLINE_S)",
                      deadline_s);
         goto out;
     default:
