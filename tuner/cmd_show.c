@@ -4,30 +4,19 @@
 
 #include "cache.h"
 #include "command.h"
+#include "cuda_code.h"
 #include "paths.h"
 #include "store.h"
 
 /* The version's binary as the cache has it: what proves that tensor cores are used, by a count that anyone can repeat. */
 static void add_ptx(json_t *out, const char *store, const char *key)
 {
-    static const char *const instructions[] = {"wmma.mma", "wgmma.mma_async", "mma.sync.aligned.m"};
     char cache[4096];
     struct buf ptx = {0};
-    json_t *counts;
 
-    if (!key || !*key || paths_cache(cache, sizeof cache, store, NULL) != 0 || cache_ptx(cache, key, &ptx, NULL) != 0 ||
-        ptx.n == 0) {
-        buf_free(&ptx);
-        return;
-    }
-    counts = json_object();
-    for (size_t i = 0; i < sizeof instructions / sizeof instructions[0]; i++) {
-        int n = 0;
-        for (const char *p = buf_text(&ptx); (p = strstr(p, instructions[i])) != NULL; p++)
-            n++;
-        json_object_set_new(counts, instructions[i], json_integer(n));
-    }
-    json_object_set_new(out, "tensor_instructions_in_ptx", counts);
+    if (key && *key && paths_cache(cache, sizeof cache, store, NULL) == 0 && cache_ptx(cache, key, &ptx, NULL) == 0 &&
+        ptx.n > 0)
+        json_object_set_new(out, "tensor_instructions_in_ptx", cuda_code_tensor_json(buf_text(&ptx)));
     buf_free(&ptx);
 }
 

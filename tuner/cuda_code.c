@@ -85,17 +85,20 @@ static bool is_word(char c)
            c == '%' || c == '.';
 }
 
-static bool is_tensor_op(const char *word)
+#define NAME(text) text ".",
+static const char *const tensor_names[] = {CUDA_CODE_TENSOR(NAME)};
+#undef NAME
+enum { TENSOR_NAMES = sizeof tensor_names / sizeof tensor_names[0] };
+
+static void count_word(const char *word, int64_t counts[TENSOR_NAMES])
 {
-    static const char *const names[] = {"mma.", "wmma.mma.", "wgmma.mma_async.", "tcgen05.mma."};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strncmp(word, names[i], strlen(names[i])) == 0) return true;
-    return false;
+    for (size_t i = 0; i < TENSOR_NAMES; i++)
+        if (strncmp(word, tensor_names[i], strlen(tensor_names[i])) == 0) counts[i]++;
 }
 
-int64_t cuda_code_tensor_ops(const char *ptx)
+static void count_tensor_ops(const char *ptx, int64_t counts[TENSOR_NAMES])
 {
-    int64_t count = 0;
+    memset(counts, 0, TENSOR_NAMES * sizeof *counts);
     for (const char *p = ptx; *p;) {
         const char *close = NULL;
         if (p[0] == '/' && p[1] == '/')
@@ -105,7 +108,7 @@ int64_t cuda_code_tensor_ops(const char *ptx)
         else if (p[0] == '"')
             close = strchr(p + 1, '"');
         else if (is_word(*p)) {
-            count += is_tensor_op(p);
+            count_word(p, counts);
             while (is_word(*p))
                 p++;
             continue;
@@ -114,7 +117,31 @@ int64_t cuda_code_tensor_ops(const char *ptx)
         if (!close) break; /* an unterminated comment or string hides the rest */
         p = close + 1;
     }
-    return count;
+}
+
+int64_t cuda_code_tensor_ops(const char *ptx)
+{
+    int64_t counts[TENSOR_NAMES], sum = 0;
+    count_tensor_ops(ptx, counts);
+    for (size_t i = 0; i < TENSOR_NAMES; i++)
+        sum += counts[i];
+    return sum;
+}
+
+json_t *cuda_code_tensor_json(const char *ptx)
+{
+#define NAME(text) text,
+    static const char *const keys[] = {CUDA_CODE_TENSOR(NAME)};
+#undef NAME
+    int64_t counts[TENSOR_NAMES];
+    json_t *out = json_object();
+    count_tensor_ops(ptx, counts);
+    for (size_t i = 0; i < TENSOR_NAMES; i++)
+        if (json_object_set_new(out, keys[i], json_integer(counts[i])) != 0) {
+            json_decref(out);
+            return NULL;
+        }
+    return out;
 }
 
 /* ---- the cubin ---- */

@@ -4,6 +4,7 @@
 #ifndef CUDA_CODE_H
 #define CUDA_CODE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,7 +17,10 @@
  * nothing. Spills and stack are the largest over the kernel and the functions it calls. Leaves tensor_ops. */
 void cuda_code_read_log(const char *log, const char *entry, struct device_resources *r);
 
-/* Matrix instructions (wmma.mma, mma, wgmma.mma_async, tcgen05.mma) in PTX text, comments and strings left out. */
+/* Matrix instructions of PTX: X(name) */
+#define CUDA_CODE_TENSOR(X) X("mma") X("wmma.mma") X("wgmma.mma_async") X("tcgen05.mma")
+/* How many of each are in PTX text, comments and strings left out; and of all together. New reference, NULL when out of memory. */
+json_t *cuda_code_tensor_json(const char *ptx);
 int64_t cuda_code_tensor_ops(const char *ptx);
 
 /* A complete little-endian ELF64 file for NVIDIA devices, with all its sections inside n bytes? */

@@ -31,3 +31,9 @@ int fate_parse(enum fate *out, const char *name)
     }
     return -1;
 }
+
+bool fate_harmless(enum fate f)
+{
+    return f == FATE_RENDER || f == FATE_COMPILE || f == FATE_COMPILE_TIMEOUT || f == FATE_COMPILE_CRASH ||
+           f == FATE_LIMITS || f == FATE_LAUNCH;
+}

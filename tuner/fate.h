@@ -3,6 +3,8 @@
 #ifndef FATE_H
 #define FATE_H
 
+#include <stdbool.h>
+
 /* X(name, what happened) ; the order is stored nowhere, names are */
 #define FATES(X)                                                                                                       \
     X(OK, "measured")                                                                                                  \
@@ -25,8 +27,10 @@ enum fate {
         FATE_N
 };
 
-const char *fate_name(enum fate f);               /* "OK", "WRONG", ... */
-const char *fate_text(enum fate f);               /* for people */
+const char *fate_name(enum fate f); /* "OK", "WRONG", ... */
+const char *fate_text(enum fate f); /* for people */
+/* Says no more than that a kernel cannot be made or started: nothing wrong came out of it. */
+bool fate_harmless(enum fate f);
 int fate_parse(enum fate *out, const char *name); /* 0, or -1 for an unknown name */
 
 #endif

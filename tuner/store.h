@@ -147,6 +147,13 @@ int store_trial_samples(struct store *s, int64_t trial,
 int store_trial_health(struct store *s, int64_t trial,
                        int (*f)(void *ctx, int session, int quad, bool discarded, const json_t *health), void *ctx,
                        struct err *e);
+/* A trial with all that was kept of it, for whoever checks it by himself: "id", "run", "kind", arms "a" and "b" (digests) with "a_params" and
+ * "b_params", "settings", "at"; "sessions" ("session", "seed", "health", "at") and "quads" ("session", "quad", "baab", "discarded", "letter0" to
+ * "letter3", "sm_mhz", "health", "samples_us", "digest" of those samples as little-endian doubles), in the order measured. A letter that has no
+ * time is absent. New reference. */
+int store_trial_json(struct store *s, int64_t trial, json_t **out, struct err *e);
+/* SHA-256 over samples as the store keeps them: little-endian doubles. */
+int store_samples_digest(char out[65], const double *samples, int n, struct err *e);
 /* The newest finished trial (a verdict cites it, or its run is done) of a and b in a track, in either order: `compare --stored`. *swapped: b
  * was its arm a. Its arms share an environment, whatever those of a's and b's versions are. */
 int store_trial_latest(struct store *s, const char *track, int64_t a, int64_t b, int64_t *trial, bool *swapped,
@@ -216,8 +223,8 @@ int store_champion_rollback(struct store *s, const char *track, const char *name
  * champion before, which is arm B of the trial), note. refuted: the champion before stands again (refute, and restore); else settle. One
  * transaction. ERR_BUG when the standing champion is not provisional. */
 int store_settle(struct store *s, const struct store_decision *d, bool refuted, struct err *e);
-/* Name ("v3") or digest prefix (at least 6 hex digits). In several tracks: the newest track unless track is given; ambiguous
- * prefixes are ERR_USAGE listing the matches. */
+/* Name ("v3") or digest prefix (at least 6 hex digits). In several tracks: the newest, of those whose digest begins with
+ * track unless that is NULL; ambiguous prefixes are ERR_USAGE listing the matches. */
 int store_version_find(struct store *s, const char *track, const char *name, struct store_version *out, bool *found,
                        struct err *e);
 /* A candidate without a name, by digest prefix, as its newest run has it (of the track, unless NULL): id 0, no facts, its name the first 12
@@ -259,7 +266,13 @@ int store_nights(struct store *s, const char *track, int (*f)(void *ctx, const s
 int store_best(struct store *s, const char *track, int64_t environment, int64_t run, int n,
                int (*f)(void *ctx, const json_t *params, const char *cand, double us), void *ctx, struct err *e);
 
-/* The verdict stored for a decision, as verdict_to_json wrote it; new reference. */
-int store_verdict_json(struct store *s, int64_t verdict, json_t **out, struct err *e);
+/* A decision as it was written. body: what verdict_to_json gave. */
+struct store_verdict {
+    int64_t id, run, trial, control; /* control 0: none */
+    char cand[65], created[32];      /* candidate: arm B of the trial */
+    json_t *body;                    /* owned */
+};
+void store_verdict_free(struct store_verdict *v); /* NULL and twice are fine */
+int store_verdict_get(struct store *s, int64_t verdict, struct store_verdict *out, struct err *e);
 
 #endif

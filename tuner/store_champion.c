@@ -118,15 +118,16 @@ int store_version_find(struct store *s, const char *track, const char *name, str
     *found = false;
     *out = (struct store_version){0};
     TRY(store_number(s, &id, &known, what, e,
-                     "SELECT v.id FROM version v WHERE v.name = ?1 AND (?2 IS NULL OR v.track = ?2)" NEWEST_TRACK_FIRST,
+                     "SELECT v.id FROM version v WHERE v.name = ?1 AND (?2 IS NULL OR substr(v.track, 1, length(?2)) = "
+                     "?2)" NEWEST_TRACK_FIRST,
                      "ss", name, track));
     if (!known && store_is_prefix(name)) {
         TRY(store_candidate_find(s, name, track, true, &candidate, &known, e));
         if (known)
-            TRY(store_number(
-                s, &id, &known, what, e,
-                "SELECT v.id FROM version v WHERE v.candidate = ?1 AND (?2 IS NULL OR v.track = ?2)" NEWEST_TRACK_FIRST,
-                "is", candidate, track));
+            TRY(store_number(s, &id, &known, what, e,
+                             "SELECT v.id FROM version v WHERE v.candidate = ?1 AND (?2 IS NULL OR substr(v.track, 1, "
+                             "length(?2)) = ?2)" NEWEST_TRACK_FIRST,
+                             "is", candidate, track));
     }
     if (!known) goto out;
     TRY(version_by_id(s, id, out, what, e));
@@ -593,18 +594,32 @@ out:
     return rc;
 }
 
-int store_verdict_json(struct store *s, int64_t verdict, json_t **out, struct err *e)
+void store_verdict_free(struct store_verdict *v)
+{
+    if (!v) return;
+    json_decref(v->body);
+    *v = (struct store_verdict){0};
+}
+
+int store_verdict_get(struct store *s, int64_t verdict, struct store_verdict *out, struct err *e)
 {
     static const char what[] = "read a verdict";
     sqlite3_stmt *st = NULL;
     int rc;
-    *out = NULL;
-    TRY(store_query(s, &st, what, e, "SELECT body FROM verdict WHERE id = ?", "i", verdict));
+    *out = (struct store_verdict){.id = verdict};
+    TRY(store_query(s, &st, what, e,
+                    "SELECT v.run, v.trial, v.control, c.digest, v.created, v.body FROM verdict v JOIN candidate c ON "
+                    "c.id = v.candidate WHERE v.id = ?",
+                    "i", verdict));
     rc = store_step(s, st, what, e);
-    if (rc == 1)
-        rc = store_json(s, st, 0, out, what, e);
-    else if (rc == 0)
-        rc = err_set(e, ERR_STORE, "store %.1000s: there is no verdict %lld", s->path, (long long)verdict);
+    if (rc == 0) rc = err_set(e, ERR_STORE, "store %.1000s: there is no verdict %lld", s->path, (long long)verdict);
+    if (rc < 0) goto out;
+    out->run = sqlite3_column_int64(st, 0);
+    out->trial = sqlite3_column_int64(st, 1);
+    out->control = sqlite3_column_int64(st, 2);
+    store_text(st, 3, out->cand, sizeof out->cand);
+    store_text(st, 4, out->created, sizeof out->created);
+    rc = store_json(s, st, 5, &out->body, what, e);
 out:
     sqlite3_finalize(st);
     return rc;

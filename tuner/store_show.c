@@ -1,4 +1,4 @@
-/* store_show.c - one candidate, found by an abbreviated digest, and all that is known of it as JSON.
+/* store_show.c - one candidate, found by an abbreviated digest, or one trial, and all that is known of it as JSON.
  *
  * Each list is one query whose columns become members under their own names; a column whose name ends in _json is
  * parsed and loses that ending, and a NULL is left out. */
@@ -32,11 +32,11 @@ int store_candidate_find(struct store *s, const char *prefix, const char *track,
     size_t length = strlen(prefix);
     for (size_t i = 0; i <= length; i++)
         lower[i] = (char)tolower((unsigned char)prefix[i]);
-    TRY(store_query(
-        s, &st, what, e,
-        "SELECT id, digest FROM candidate c WHERE substr(digest, 1, ?1) = ?2 AND (?3 = 0 OR EXISTS"
-        " (SELECT 1 FROM version WHERE candidate = c.id AND (?4 IS NULL OR track = ?4))) ORDER BY digest LIMIT 9",
-        "isis", (int64_t)length, lower, (int64_t)named, track));
+    TRY(store_query(s, &st, what, e,
+                    "SELECT id, digest FROM candidate c WHERE substr(digest, 1, ?1) = ?2 AND (?3 = 0 OR EXISTS"
+                    " (SELECT 1 FROM version WHERE candidate = c.id AND (?4 IS NULL OR substr(track, 1, length(?4)) = "
+                    "?4))) ORDER BY digest LIMIT 9",
+                    "isis", (int64_t)length, lower, (int64_t)named, track));
     while ((rc = store_step(s, st, what, e)) == 1) {
         *id = sqlite3_column_int64(st, 0);
         buf_printf(&list, n == 8 ? "\n  ..." : "\n  %s", (const char *)sqlite3_column_text(st, 1));
@@ -174,6 +174,67 @@ int store_candidate_json(struct store *s, const char *digest_prefix, json_t **ou
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         TRY(add_list(s, all, lists[i].key, lists[i].sql, id, e));
     *out = json_incref(all);
+out:
+    sqlite3_finalize(st);
+    json_decref(all);
+    return rc;
+}
+
+/* ---- a trial ---- */
+
+static const struct {
+    const char *key, *sql;
+} trial_lists[] = {
+    {"sessions", "SELECT number AS session, seed, health AS health_json, created AS at FROM session WHERE trial = ? "
+                 "ORDER BY number"},
+    {"quads", "SELECT s.number AS session, q.number AS quad, q.baab, q.discarded, q.letter0, q.letter1, q.letter2,"
+              " q.letter3, q.sm_mhz, q.health AS health_json, x.digest FROM session s JOIN quad q ON q.session = s.id"
+              " LEFT JOIN series x ON x.quad = q.id WHERE s.trial = ? ORDER BY s.number, q.number"},
+};
+
+struct quads {
+    json_t *list;
+    size_t at;
+};
+
+/* Non-zero: a sample is no number, or memory is out. */
+static int add_samples(void *ctx, int session, int quad, const double *samples, int n)
+{
+    struct quads *x = ctx;
+    json_t *list = json_array();
+    int bad = !list;
+    (void)session;
+    (void)quad;
+    for (int i = 0; i < n && !bad; i++)
+        bad = json_array_append_new(list, json_real(samples[i])) != 0;
+    bad = json_object_set_new(json_array_get(x->list, x->at), "samples_us", list) != 0 || bad;
+    x->at += !bad;
+    return bad;
+}
+
+int store_trial_json(struct store *s, int64_t trial, json_t **out, struct err *e)
+{
+    static const char what[] = "read a trial";
+    sqlite3_stmt *st = NULL;
+    json_t *all = NULL;
+    struct quads x = {0};
+    int rc;
+    *out = NULL;
+    TRY(store_query(s, &st, what, e,
+                    "SELECT t.id, t.run, t.kind, a.digest AS a, b.digest AS b, a.params AS a_params_json,"
+                    " b.params AS b_params_json, t.settings AS settings_json, t.created AS at FROM trial t"
+                    " JOIN candidate a ON a.id = t.a JOIN candidate b ON b.id = t.b WHERE t.id = ?",
+                    "i", trial));
+    rc = store_step(s, st, what, e);
+    if (rc == 0) rc = err_set(e, ERR_STORE, "store %.1000s: there is no trial %lld", s->path, (long long)trial);
+    if (rc < 0) goto out;
+    TRY(row_object(s, st, &all, what, e));
+    for (size_t i = 0; i < sizeof trial_lists / sizeof *trial_lists; i++)
+        TRY(add_list(s, all, trial_lists[i].key, trial_lists[i].sql, trial, e));
+    x.list = json_object_get(all, "quads");
+    TRY(store_trial_samples(s, trial, add_samples, &x, e));
+    if (x.at != json_array_size(x.list)) rc = store_damaged(s, what, "a sample is no number", e);
+    if (rc == 0) *out = json_incref(all);
 out:
     sqlite3_finalize(st);
     json_decref(all);

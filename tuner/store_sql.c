@@ -268,15 +268,31 @@ static double decode(const unsigned char *in)
     return x;
 }
 
+/* malloc'ed, NULL when out of memory. */
+static unsigned char *encode_all(const double *samples, int n)
+{
+    unsigned char *bytes = malloc((size_t)n * 8 + 1);
+    for (int i = 0; i < n && bytes; i++)
+        encode(bytes + 8 * (size_t)i, samples[i]);
+    return bytes;
+}
+
+int store_samples_digest(char out[65], const double *samples, int n, struct err *e)
+{
+    unsigned char *bytes = encode_all(samples, n);
+    if (!bytes) return err_nomem(e);
+    digest_bytes(out, bytes, (size_t)n * 8);
+    free(bytes);
+    return 0;
+}
+
 int store_series_put(struct store *s, int64_t evaluation, int64_t quad, const double *samples, int n, const char *what,
                      struct err *e)
 {
     char digest[DIGEST_HEX];
     if (n <= 0) return 0;
-    unsigned char *bytes = malloc((size_t)n * 8);
+    unsigned char *bytes = encode_all(samples, n);
     if (!bytes) return err_nomem(e);
-    for (int i = 0; i < n; i++)
-        encode(bytes + 8 * (size_t)i, samples[i]);
     digest_bytes(digest, bytes, (size_t)n * 8);
     int rc = store_write(
         s, NULL, what, e, "INSERT INTO series(phase, evaluation, quad, n, samples, digest) VALUES(?,?,?,?,?,?)",

@@ -15,10 +15,11 @@
 #include "err.h"
 #include "fate.h"
 #include "problem.h"
+#include "verdict.h"
 
-struct store;
 struct check_tile;
-struct trial;
+struct space;
+struct store;
 
 enum tune_phase { TUNE_PREPARE, TUNE_SEARCH, TUNE_RACE, TUNE_CHECK, TUNE_CONFIRM, TUNE_CONTEST, TUNE_COMPILE };
 
@@ -46,10 +47,11 @@ struct tune_options {
     double minutes;        /* 0: the space's */
     bool has_seed;
     uint64_t seed;
-    int jobs;       /* 0: one a core */
-    int sessions;   /* of a comparison; 0: the space's */
-    bool samples;   /* of a comparison: with every quad */
-    const char *as; /* name of the version that may be crowned, NULL: next v<N> */
+    int jobs;        /* 0: one a core */
+    int sessions;    /* of a comparison; 0: the space's */
+    bool samples;    /* of a comparison: with every quad */
+    bool other_mask; /* of an evaluation: the space's problem under the mask that it does not have */
+    const char *as;  /* name of the version that may be crowned, NULL: next v<N> */
     bool no_promote, fresh;
     bool unwritten;          /* of an evaluation: check.h */
     const char *waivers;     /* of sanitizers' reports (sanitize.h), for spaces that ask for sanitizers; or NULL */
@@ -79,6 +81,13 @@ int tune_eval(const struct tune_options *o, const char *tmpl, const char *set, b
  * template has no tile hooks. */
 int tune_oracle(const struct tune_options *o, const char *tmpl, const char *set, const struct check_tile *tile,
                 const char *inputs, const char *folder, json_t **out, struct err *e);
+
+/* The rule of the space's decisions, with one of so many shares of alpha: finalists x looks. */
+struct verdict_rule tune_promotion_rule(const struct space *s, int shares);
+/* What a champion is champion of: digest of the space's name, problem and cache state, and of the device's model. */
+int tune_track(char out[DIGEST_HEX], const struct space *s, const struct target *t, struct err *e);
+/* What the device did while a trial was measured, from the store. *out: docs/JSON.md, trial health; new reference. */
+int tune_trial_health(struct store *s, int64_t trial, json_t **out, struct err *e);
 
 /* `fatune compare A B`: fresh sessions of two configurations of one track, interleaved; stored as a trial, no promotion. a, b: a version's name,
  * "champion", a candidate's digest prefix or the name of a template (its default), each maybe with ":K=V,..." to change parameters; one

@@ -25,14 +25,10 @@ struct outcome {
 
 static int decide(struct verdict *v, const struct space *s, const struct outcome *x, struct err *e)
 {
-    struct verdict_rule rule = {.min_gain = s->promote.min_gain,
-                                .hedges_g = s->promote.hedges_g,
-                                .alpha = s->promote.alpha,
-                                .target_us = s->promote.target_us,
-                                .min_sessions = TUNE_LEAST_SESSIONS,
-                                .resamples = TUNE_RESAMPLES};
+    struct verdict_rule rule = tune_promotion_rule(s, 1);
     struct rng rng;
 
+    rule.control_required = false;
     rng_init(&rng, (uint64_t)x->id, "compare");
     return verdict_decide(v, &rule, &x->trial, NULL, &rng, e);
 }

@@ -171,12 +171,12 @@ static int judge(struct tune *t, const struct confirm *c, struct finalist *f, co
     }
 }
 
-struct verdict_rule tune_rule(const struct tune *t, int shares)
+struct verdict_rule tune_promotion_rule(const struct space *s, int shares)
 {
-    return (struct verdict_rule){.min_gain = t->space.promote.min_gain,
-                                 .hedges_g = t->space.promote.hedges_g,
-                                 .alpha = t->space.promote.alpha / shares,
-                                 .target_us = t->space.promote.target_us,
+    return (struct verdict_rule){.min_gain = s->promote.min_gain,
+                                 .hedges_g = s->promote.hedges_g,
+                                 .alpha = s->promote.alpha / shares,
+                                 .target_us = s->promote.target_us,
                                  .min_sessions = TUNE_LEAST_SESSIONS,
                                  .resamples = TUNE_RESAMPLES,
                                  .control_required = true};
@@ -213,7 +213,7 @@ static int ask_sanitizers(struct tune *t, struct confirm *c, struct err *e)
 static int decide(struct tune *t, struct confirm *c, struct err *e)
 {
     int looks = t->space.promote.nlooks > 0 ? t->space.promote.nlooks : 1;
-    struct verdict_rule rule = tune_rule(t, (c->n > 0 ? c->n : 1) * looks);
+    struct verdict_rule rule = tune_promotion_rule(&t->space, (c->n > 0 ? c->n : 1) * looks);
 
     for (int i = 0; i < c->n; i++)
         if (judge(t, c, &c->f[i], &rule, e) != 0) return -1;

@@ -183,7 +183,7 @@ static int rematch_arms(struct tune *t, struct rematch *m, struct err *e)
 /* The rule that promoted it, with signs swapped: the champion before is the candidate. A target is no reason to keep a slower one. */
 static int rematch_trial(struct tune *t, struct rematch *m, struct err *e)
 {
-    struct verdict_rule rule = tune_rule(t, 1);
+    struct verdict_rule rule = tune_promotion_rule(&t->space, 1);
     double box_s = t->minutes * 60 / 4;
     struct tune_plan plan = tune_plan_trial(t, m->now, m->now, box_s);
     struct rng rng;
@@ -262,16 +262,16 @@ static int find_row(void *ctx, const struct store_champion *c)
 static int recall_promotion(struct tune *t, struct err *e)
 {
     struct found f = {.t = t};
-    json_t *verdict = NULL;
+    struct store_verdict verdict;
 
     if (json_object_get(t->night_facts, "promotion")) return 0;
     if (store_champion_history(t->store, t->track, find_row, &f, e) != 0) return -1;
     if (f.row.id == 0) return 0;
-    if (store_verdict_json(t->store, f.row.verdict, &verdict, e) != 0) return -1;
+    if (store_verdict_get(t->store, f.row.verdict, &verdict, e) != 0) return -1;
     json_object_set_new(t->night_facts, "promotion",
                         json_pack("{s:s,s:n,s:s,s:s,s:o}", "version", f.row.version.name, "against", "became",
                                   strcmp(f.row.action, "refute") == 0 ? "refuted" : "settled", "note", f.row.note,
-                                  "verdict", verdict));
+                                  "verdict", verdict.body));
     return keep_facts(t, e);
 }
 
@@ -366,7 +366,7 @@ static void take_control(struct store_night *n, double ratio, double low, double
 static int measure_anchor(struct tune *t, const struct store_version *first, struct store_night *n, json_t **facts,
                           struct err *e)
 {
-    struct verdict_rule rule = tune_rule(t, 1);
+    struct verdict_rule rule = tune_promotion_rule(&t->space, 1);
     struct tune_plan plan;
     struct tune_item *i;
     struct trial aa = {0};

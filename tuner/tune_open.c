@@ -62,19 +62,22 @@ void tune_environment(char out[DIGEST_HEX], const struct target *t)
                    NULL);
 }
 
-/* Champions stand per track. */
-static int identify(struct tune *t, struct err *e)
+int tune_track(char out[DIGEST_HEX], const struct space *s, const struct target *t, struct err *e)
 {
-    json_t *problem = problem_to_json(&t->space.problem);
+    json_t *problem = problem_to_json(&s->problem);
     char *text = problem ? json_dumps(problem, JSON_SORT_KEYS | JSON_COMPACT) : NULL;
 
     json_decref(problem);
     if (!text) return err_nomem(e);
-    tune_environment(t->environment_digest, &t->target);
-    digest_strings(t->track, "track 1", t->space.name, text, t->space.measure.cold ? "cold" : "warm", t->target.driver,
-                   t->target.name, NULL);
+    digest_strings(out, "track 1", s->name, text, s->measure.cold ? "cold" : "warm", t->driver, t->name, NULL);
     free(text);
     return 0;
+}
+
+static int identify(struct tune *t, struct err *e)
+{
+    tune_environment(t->environment_digest, &t->target);
+    return tune_track(t->track, &t->space, &t->target, e);
 }
 
 static int usable_templates(struct tune *t, struct err *e)
@@ -195,6 +198,7 @@ int tune_open(struct tune *t, const struct tune_options *o, bool with_store, str
 
     t->o = o;
     TRY(space_load(&space, o->space, e));
+    if (o->other_mask) space.problem.mask = space.problem.mask == MASK_CAUSAL ? MASK_NONE : MASK_CAUSAL;
     rc = tune_open_space(t, o, &space, with_store, e);
 out:
     space_free(&space);

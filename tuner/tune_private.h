@@ -192,8 +192,6 @@ int tune_point(struct tune *t, const char *tmpl, const char *set, struct cand *c
 int tune_search(struct tune *t, struct err *e);  /* tune_search.c */
 int tune_race(struct tune *t, struct err *e);    /* tune_race.c */
 int tune_confirm(struct tune *t, struct err *e); /* tune_confirm.c: full checks, trials, verdicts, the champion */
-/* The space's rule, with one of so many shares of alpha. */
-struct verdict_rule tune_rule(const struct tune *t, int shares);
 
 /* The full check of an item that is ready, once a run and shape: the proof is kept. Not *passed: its fate says why, and it is out.
  * tune_confirm.c */
@@ -245,8 +243,6 @@ int tune_trial_of(struct tune *t, struct tune_pairing *pair, const struct tune_p
  * as a module of its own. *trial_id: its row. */
 int tune_trial(struct tune *t, const char *kind, struct tune_item *a, struct tune_item *b, const struct tune_plan *plan,
                struct trial *out, int64_t *trial_id, struct err *e);
-/* tune_health.c: what the device did while a trial was measured, from the store. *out: docs/JSON.md, trial health; new reference. */
-int tune_trial_health(struct store *s, int64_t trial, json_t **out, struct err *e);
 /* tune_letters.c: docs/JSON.md, list of quad, in the order measured; swapped: the arms change places. New reference. */
 int tune_quads_json(struct store *s, int64_t trial, bool swapped, json_t **out, struct err *e);
 /* tune_arm.c: the two sides of a comparison */

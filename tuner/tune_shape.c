@@ -92,13 +92,6 @@ static int place(struct tune *t, struct tune_shape *s, int n, const struct tune_
     return 0;
 }
 
-/* What says no more than that a kernel cannot be made or started. */
-static bool harmless(enum fate f)
-{
-    return f == FATE_RENDER || f == FATE_COMPILE || f == FATE_COMPILE_TIMEOUT || f == FATE_COMPILE_CRASH ||
-           f == FATE_LIMITS || f == FATE_LAUNCH;
-}
-
 static int check(struct tune *t, struct tune_shape *s, int n, const struct tune_item *of, char why[512], struct err *e)
 {
     struct tune_item *i = &s->item;
@@ -115,7 +108,8 @@ static int check(struct tune *t, struct tune_shape *s, int n, const struct tune_
         i->fate = i->job.fate;
     else if (i->rendered)
         TRY(tune_prove(t, i, &passed, e));
-    if (harmless(i->fate)) snprintf(why, 512, "%s: %.400s", fate_name(i->fate), i->log ? i->log : fate_text(i->fate));
+    if (fate_harmless(i->fate))
+        snprintf(why, 512, "%s: %.400s", fate_name(i->fate), i->log ? i->log : fate_text(i->fate));
 out:
     return rc;
 }

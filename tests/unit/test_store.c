@@ -603,7 +603,8 @@ static void test_evidence_is_append_only(void **state)
 static void test_all_that_is_known_of_a_candidate(void **state)
 {
     struct world *w = *state;
-    json_t *settings = json_pack("{s:i}", "m", 5), *all, *body;
+    json_t *settings = json_pack("{s:i}", "m", 5), *all;
+    struct store_verdict row;
     struct verdict v = {.outcome = VERDICT_PROMOTE, .ratio = 0.9};
     struct store_decision d;
     int64_t trial;
@@ -629,11 +630,18 @@ static void test_all_that_is_known_of_a_candidate(void **state)
     json_t *t = json_array_get(json_object_get(all, "trials"), 0);
     assert_string_equal(json_string_value(json_object_get(t, "arm")), "b");
     assert_int_equal(json_integer_value(json_object_get(json_object_get(t, "settings"), "m")), 5);
-    GOOD(store_verdict_json(
-        w->s, json_integer_value(json_object_get(json_array_get(json_object_get(all, "verdicts"), 0), "id")), &body,
+    GOOD(store_verdict_get(
+        w->s, json_integer_value(json_object_get(json_array_get(json_object_get(all, "verdicts"), 0), "id")), &row,
         &w->e));
-    assert_string_equal(json_string_value(json_object_get(body, "outcome")), verdict_name(VERDICT_PROMOTE));
-    json_decref(body);
+    assert_string_equal(json_string_value(json_object_get(row.body, "outcome")), verdict_name(VERDICT_PROMOTE));
+    assert_string_equal(row.cand, DIGEST_A);
+    assert_int_equal(row.trial, trial);
+    assert_int_equal(row.run, w->run);
+    assert_int_equal(row.control, 0);
+    store_verdict_free(&row);
+    store_verdict_free(&row);
+    assert_int_equal(store_verdict_get(w->s, 99, &row, &w->e), -1);
+    forget(w);
     json_decref(all);
     GOOD(store_candidate_json(w->s, "cccccc", &all, &found, &w->e));
     assert_false(found);
