@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that needs a real GPU, in about seven minutes, on a machine that has a driver and nothing else.
 #   tools/gpu_check.sh        from the root of a copy of the tree with build-portable/bin (or build/) in it
-# Records go to $OUT, by default results/gpu_check: summary.txt, steps.log, fatune.db.xz; tools/record.py makes a page of them.
+# Records go to $OUT, by default results/gpu_check: summary.txt, steps.log, fatune.db.xz, evidence_s512.tar.gz; tools/record.py makes a page of them.
 #   tools/gpu_check.sh --contestants [SPACE...]
 # instead runs the spaces named (by default those below) with their contestants, in about fifteen minutes: one table, contestants.md and
 # contestants.json, written anew after each space. Needs what the contestants need (tools/contestants/README.md). Records go to
@@ -114,6 +114,17 @@ faults() {
     done
 }
 
+# What s512's champion rests on: collected with the device, so that both masks are checked now, verified, and kept.
+evidence() {
+    local name track
+    read -r name track <<<"$("$FATUNE" champion list --json | python3 -B -c '
+import json, sys
+print(*next((c["name"], c["track"]) for c in json.load(sys.stdin) if c["space"] == "s512"))')"
+    "$FATUNE" evidence "$name" --track "$track" --out "$work/evidence_s512" && "$FATUNE" evidence --verify "$work/evidence_s512" &&
+        [ -e "$work/evidence_s512/kernel.cubin" ] && grep -q '"mask": "causal"' "$work/evidence_s512/correctness.json" &&
+        ! grep -q '"not_run": "' "$work/evidence_s512/correctness.json" && tar -C "$work" -czf "$out/evidence_s512.tar.gz" evidence_s512
+}
+
 # Those, the main job over whole spaces, and what only a GPU can show.
 check() {
     faults
@@ -130,6 +141,9 @@ check() {
     # Exit code 4: Nsight Compute was not run, which many machines refuse; the ceilings must be there all the same.
     step profile_v1 60 sh -c '{ "$FATUNE" profile v1 || [ $? -eq 4 ]; } && cp "$work/profile/v1/summary.json" "$0/profile.json" && "$FATUNE" profile v1 --roofline' "$out"
     step champions 10 "$FATUNE" champion list
+    export -f evidence
+    export out
+    step evidence 60 bash -c evidence
 }
 
 # contested SPACE: one run, its JSON beside that of its space.

@@ -3,7 +3,7 @@
 
 usage: tools/record.py CHECK_FOLDER NAME        e.g. tools/record.py results/gpu_check h200
 
-CHECK_FOLDER is what tools/gpu_check.sh wrote. Nothing on the page is typed by hand: whoever doubts a number finds it in fatune.db.xz.
+CHECK_FOLDER is what tools/gpu_check.sh wrote. Nothing on the page is typed by hand: whoever doubts a number finds it in fatune.db.xz. The evidence is unpacked beside it.
 What `tools/gpu_check.sh --contestants` wrote becomes contestants.md beside it, with contestants.json and contestants.db.xz; what --decisions
 wrote, a page with its nights and comparisons; --faults, a page of what each step said.
 """
@@ -12,6 +12,7 @@ import lzma
 import pathlib
 import re
 import sqlite3
+import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -102,6 +103,9 @@ def record_check(source, folder, name):
     (folder / 'README.md').write_text(text)
     (folder / 'summary.txt').write_bytes((source / 'summary.txt').read_bytes())
     (folder / 'fatune.db.xz').write_bytes(lzma.compress(store, preset=9))
+    evidence = source / 'evidence_s512.tar.gz'
+    if evidence.exists():
+        subprocess.run(['tar', '-xzf', str(evidence), '-C', str(folder)], check=True)
 
 
 def record_contestants(source, folder):

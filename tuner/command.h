@@ -16,8 +16,8 @@ struct command {
                 char **argv); /* argv[0] is the command's name; returns the exit code */
 };
 
-extern const struct command cmd_run, cmd_nightly, cmd_compare, cmd_champion, cmd_show, cmd_report, cmd_eval,
-    cmd_sanitize, cmd_oracle, cmd_profile, cmd_space, cmd_devices, cmd_doctor;
+extern const struct command cmd_run, cmd_nightly, cmd_compare, cmd_champion, cmd_show, cmd_report, cmd_evidence,
+    cmd_eval, cmd_sanitize, cmd_oracle, cmd_profile, cmd_space, cmd_devices, cmd_doctor;
 extern const struct command *const commands[]; /* NULL-terminated, in the order of --help */
 
 enum option_kind {

@@ -39,6 +39,10 @@ FAKE_SANITIZER=error keep sanitation 3 sanitize v1 --device fake --sanitizer "$S
 FAKE_NCU=good keep profile 0 profile v1 --device fake --ncu "$SOURCE_DIR/tests/data/profiler/ncu" --json
 mkdir -p spoilt && cp -r "$SOURCE_DIR/kernel_templates/ceiling_exp_cuda" spoilt/ && echo '// fake: launch' >>spoilt/ceiling_exp_cuda/kernel.cu
 keep profile 4 profile "$smoke" --device fake --templates spoilt --roofline --json
+keep evidence 0 evidence v1 --device fake --json
+keep verification 0 evidence --verify evidence/v1 --json
+rm evidence/v1/run.json
+keep verification 3 evidence --verify evidence/v1 --json
 keep space 0 space "$smoke" --device fake --list 2 --json
 if "$program" devices | grep -q '^opencl:'; then
     astray=(oracle "$SOURCE_DIR/tests/data/spaces/astray.yaml" --templates "$SOURCE_DIR/tests/data/templates" --device opencl --json)

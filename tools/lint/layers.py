@@ -57,6 +57,7 @@ contestant 3 * wire worker target
 tune      3  * wire worker target farm contestant point sanitize
 ceiling   3  * wire worker farm tune
 profile   3  store tool tune verdict
+evidence  3  * worker farm tune
 paths     0
 npy       0
 report    4  store verdict stats space cand tmpl tune chart plot
