@@ -92,6 +92,9 @@ static void print(const json_t *j)
     printf("%s on %s\n  fate       %s\n  id         %.16s\n", text(j, "candidate"), text(j, "device"), text(j, "fate"),
            text(j, "id"));
     if (strcmp(text(j, "fate"), "OK") != 0 && *text(j, "log")) printf("%s\n", text(j, "log"));
+    if (json_is_true(json_object_get(j, "other_code")))
+        printf(
+            "  note       the templates or the compiler make other code of this version today: that is what was run\n");
     if (!report) return;
     print_report(report);
     printf("s.npy, p.npy, m.npy, o.npy and what they should be: %s\n", text(j, "folder"));
@@ -125,6 +128,9 @@ static int look(const struct tune_options *given, const struct point *p, const s
     if (rc == 0)
         rc = tune_oracle(&o, p->tmpl.n ? p->tmpl.p : NULL, p->set.n ? p->set.p : NULL, tile, inputs,
                          out ? out : p->folder.p, result, e);
+    if (rc == 0)
+        json_object_set_new(*result, "other_code",
+                            json_boolean(p->binary.n > 0 && strcmp(p->binary.p, text(*result, "binary")) != 0));
     return rc;
 }
 

@@ -16,7 +16,7 @@
 
 static int default_tile(struct check_tile *t, const struct problem *p, struct err *e)
 {
-    if (t->rows == 0) t->rows = p->seq_q - t->row < ROWS ? p->seq_q - t->row : ROWS;
+    if (t->rows == 0) t->rows = t->row >= p->seq_q ? 1 : p->seq_q - t->row < ROWS ? p->seq_q - t->row : ROWS;
     return check_tile_valid(p, t, e);
 }
 
@@ -138,9 +138,9 @@ int tune_oracle(const struct tune_options *o, const char *tmpl, const char *set,
     }
     if (item[1]) TRY(watch(t, item, &tile, inputs, folder, &report, e));
     cand_text(t->domain, &c, &text);
-    *out = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:o*}", "candidate", buf_text(&text), "id", item[0]->id, "fate",
+    *out = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:o*}", "candidate", buf_text(&text), "id", item[0]->id, "fate",
                      fate_name(item[0]->fate), "log", item[0]->log ? item[0]->log : "", "device", t->target.name,
-                     "folder", folder, "report", json_incref(report));
+                     "folder", folder, "binary", item[0]->job.key, "report", json_incref(report));
     rc = *out ? 0 : err_nomem(e);
 out:
     json_decref(report);

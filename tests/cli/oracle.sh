@@ -86,6 +86,12 @@ PYTHON
 run 0 run smoke.yaml --device opencl --evaluations 2 --minutes 0.2
 run 0 oracle v1 --device opencl
 says out "$work/oracle/v1$"
+! grep -q '^  note' out || fail "the same code is called other code"
+cp -r "$SOURCE_DIR/kernel_templates/fa_opencl" .
+echo '/* changed since */' >>fa_opencl/kernel.cl
+run 0 oracle v1 --device opencl --templates .
+says out '^  note       the templates or the compiler make other code of this version today'
+rm -r fa_opencl
 
 # What cannot be asked.
 run 2 oracle smoke.yaml --device opencl --rows 64
@@ -111,6 +117,15 @@ says err 'the template bare has no tile hooks.*kernel_templates/README.md'
 sed 's/for (int lane = 0, row = row0; lane < VEC; lane++, row++)/&; undeclared = 1;/' "$SOURCE_DIR/kernel_templates/fa_opencl/kernel.cl" >bare/kernel.cl
 run 3 oracle bare.yaml --device opencl
 says err 'the debug build of bare does not compile, and the ordinary one does: .*undeclared'
+
+sed 's/vecf m = -INFINITY, l = 0.0f;/& undeclared = 1;/' "$SOURCE_DIR/kernel_templates/fa_opencl/kernel.cl" >bare/kernel.cl
+run 3 oracle bare.yaml --device opencl
+says out '^  fate       COMPILE$'
+says out undeclared
+sed 's/vecf m = -INFINITY, l = 0.0f;/& if (row0 == 0) *(volatile __global int *)(size_t)item = 1;/' "$SOURCE_DIR/kernel_templates/fa_opencl/kernel.cl" >bare/kernel.cl
+run 3 oracle bare.yaml --device opencl --json
+json "d['fate'] == 'CRASH' and 'report' not in d and 'signal' in d['log']"
+[ -z "$(ls -d ./cache/tile-* ./*/tile-* 2>/dev/null)" ] || fail "a folder is left behind a crash"
 
 # The same faults in CUDA C++ compile, with and without hooks, where NVRTC is.
 if "$FATUNE" devices 2>/dev/null | grep -q NVRTC || [ -n "$(ldconfig -p 2>/dev/null | grep nvrtc)" ]; then
