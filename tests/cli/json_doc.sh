@@ -4,7 +4,7 @@
 [ -x "${FATUNE_FAKE:-}" ] || skip "no fake device in this build"
 program=$FATUNE_FAKE
 smoke=$SOURCE_DIR/tests/data/spaces/small.yaml
-export FATUNE_FAKE_DEVICE=seed=3,noise=0.001 FATUNE_STORE=$work/f.db FATUNE_DEADLINE_S=3
+export FATUNE_FAKE_DEVICE=seed=3,noise=0.001 FATUNE_STORE=$work/f.db FATUNE_DEADLINE_S=30
 outputs=()
 # keep TYPE CODE ARGUMENTS...: an output to be held against a type
 keep() {
