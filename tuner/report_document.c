@@ -52,8 +52,8 @@ static void fact_time(struct page *p, const json_t *r)
     buf_printf(&more, "a launch, the median of %s times in %s fresh processes; cache %s. Since %.10s.",
                report_number(NUMBER, number(json_object_get(json_object_get(r, "letters"), "b"), "letters")),
                report_number(NUMBER, number(gain, "sessions")), text(r, "cache"), text(champion, "at"));
-    page_fact(p, "Time of the champion", isfinite(number(gain, "us")) ? buf_text(&value) : "not measured in a trial",
-              isfinite(number(gain, "us")) ? buf_text(&more) : "it was crowned because nothing was proven faster");
+    page_fact(p, "Time of the champion", isfinite(number(gain, "us")) ? buf_text(&value) : "no trial of its own",
+              isfinite(number(gain, "us")) ? buf_text(&more) : text(champion, "note"));
     buf_free(&value);
     buf_free(&more);
 }

@@ -22,8 +22,11 @@ static double gain_missing(const json_t *v, const json_t *rule)
 static void short_by(struct buf *out, const char *clause, const json_t *v, const json_t *rule)
 {
     double gain = gain_missing(v, rule), effect = number(rule, "hedges_g") - number(v, "g_within");
+    double off = 100 * (fabs(1 - number(v, "aa_ratio")) - number(rule, "min_gain") / 2);
     double late = number(v, "mean_b_us") - number(rule, "target_us");
 
+    if (strncmp(clause, "P2", 2) == 0 && off > 0 && isfinite(off))
+        buf_printf(out, "the control is off by %.3f points too many", off);
     if (strncmp(clause, "P3", 2) == 0 && gain > 0) buf_printf(out, "what is proven is %.2f points of gain short", gain);
     if (strncmp(clause, "P4", 2) == 0 && effect > 0 && isfinite(effect)) buf_printf(out, "g is %.2f short", effect);
     if (strncmp(clause, "P5", 2) == 0 && late > 0) buf_printf(out, "%.4g us too slow", late);
