@@ -8,6 +8,9 @@
 # results/gpu_check_contestants.
 #   tools/gpu_check.sh --faults
 # makes the first half of it alone: the tests that need a GPU, above all what docs/FAULTS.md promises of one.
+#   tools/gpu_check.sh --instruments
+# makes another part of it alone, in about three minutes: what explains a kernel, on a short run of s512. The tile oracle and the sanitizers find
+# what was planted, the profile's ceilings are plausible, and the champion's evidence holds.
 #   tools/gpu_check.sh --decisions
 # instead asks whether decisions hold there, in about six minutes: two nights of s512, 20 comparisons of its champion with itself, which
 # must all come out the same, and five each of two pairs of kernels 1 to 3% apart, which must be told apart the same way five times. All are
@@ -35,12 +38,16 @@ case ${1:-} in
     [ $# -eq 1 ] || { echo "tools/gpu_check.sh: --faults takes nothing behind it" >&2; exit 2; }
     mode=faults
     ;;
+--instruments)
+    [ $# -eq 1 ] || { echo "tools/gpu_check.sh: --instruments takes nothing behind it" >&2; exit 2; }
+    mode=instruments_alone
+    ;;
 --decisions)
     [ $# -eq 1 ] || { echo "tools/gpu_check.sh: --decisions takes nothing behind it" >&2; exit 2; }
     mode=decisions records=results/gpu_check_decisions seconds=560
     ;;
 *)
-    echo "tools/gpu_check.sh: unknown option $1; usage: tools/gpu_check.sh [--contestants [SPACE...] | --faults | --decisions]" >&2
+    echo "tools/gpu_check.sh: unknown option $1; usage: tools/gpu_check.sh [--contestants [SPACE...] | --faults | --instruments | --decisions]" >&2
     exit 2
     ;;
 esac
@@ -110,12 +117,13 @@ faults() {
     done
     step gpu_hostile 150 bash tests/gpu/hostile.sh
     for script in tests/gpu/*.sh; do
-        [ "$script" = tests/gpu/hostile.sh ] || grep -q "^gpu .*${script#tests/}" tests/fault/rows.txt || step "gpu_$(basename "$script" .sh)" 90 bash "$script"
+        case $script in */hostile.sh | */oracle.sh | */profile.sh) continue ;; esac
+        grep -q "^gpu .*${script#tests/}" tests/fault/rows.txt || step "gpu_$(basename "$script" .sh)" 90 bash "$script"
     done
 }
 
 # What s512's champion rests on: collected with the device, so that both masks are checked now, verified, and kept.
-evidence() {
+evidence() { # in a shell of its own, under a limit
     local name track
     read -r name track <<<"$("$FATUNE" champion list --json | python3 -B -c '
 import json, sys
@@ -123,6 +131,21 @@ print(*next((c["name"], c["track"]) for c in json.load(sys.stdin) if c["space"] 
     "$FATUNE" evidence "$name" --track "$track" --out "$work/evidence_s512" && "$FATUNE" evidence --verify "$work/evidence_s512" &&
         [ -e "$work/evidence_s512/kernel.cubin" ] && grep -q '"mask": "causal"' "$work/evidence_s512/correctness.json" &&
         ! grep -q '"not_run": "' "$work/evidence_s512/correctness.json" && tar -C "$work" -czf "$out/evidence_s512.tar.gz" evidence_s512
+}
+
+# What explains a kernel; v1 is a champion of s512.
+instruments() {
+    step gpu_oracle 90 bash tests/gpu/oracle.sh
+    step gpu_profile 90 bash tests/gpu/profile.sh
+    # Exit code 4: Nsight Compute was not run, which many machines refuse; the ceilings must be there all the same.
+    step profile_v1 60 sh -c '{ "$FATUNE" profile v1 || [ $? -eq 4 ]; } && cp "$work/profile/v1/summary.json" "$0/profile.json" && "$FATUNE" profile v1 --roofline' "$out"
+    step evidence 60 bash -c evidence
+}
+
+instruments_alone() {
+    step gpu_sanitize 120 bash tests/gpu/sanitize.sh
+    step run_s512 150 "$FATUNE" run spaces/s512.yaml --evaluations 300 --minutes 1 --no-contestants
+    instruments
 }
 
 # Those, the main job over whole spaces, and what only a GPU can show.
@@ -138,13 +161,12 @@ check() {
     done
     step eval_opencl 40 sh -c '"$FATUNE" eval spaces/s512.yaml --device opencl --json | tee /dev/stderr | grep -q "\"fate\": \"OK\""'
     step tensor_cores 10 sh -c '"$FATUNE" show v1 | tee /dev/stderr | grep -Eq "\"(wmma|mma|wgmma)[a-z_.]*\": [1-9]"'
-    # Exit code 4: Nsight Compute was not run, which many machines refuse; the ceilings must be there all the same.
-    step profile_v1 60 sh -c '{ "$FATUNE" profile v1 || [ $? -eq 4 ]; } && cp "$work/profile/v1/summary.json" "$0/profile.json" && "$FATUNE" profile v1 --roofline' "$out"
     step champions 10 "$FATUNE" champion list
-    export -f evidence
-    export out
-    step evidence 60 bash -c evidence
+    instruments
 }
+
+export -f evidence
+export out
 
 # contested SPACE: one run, its JSON beside that of its space.
 contested() {
@@ -160,6 +182,7 @@ contestants() {
         stems+=("$space=$work/$space")
         python3 -B tools/contestant_table.py "$out" "${stems[@]}"
     done
+    [[ " ${CONTESTED[*]} " != *" s512 "* ]] || step evidence 60 bash -c evidence
     step table 10 python3 -B tools/contestant_table.py "$out" "${stems[@]}"
 }
 
@@ -187,7 +210,6 @@ open(sys.argv[2], "a").write(json.dumps(r) + "\n")' "$work/compare.json" "$out/d
 decisions() {
     local wgmma=fa_wgmma:BLOCK_N=128,STAGES=0,OVERLAP=1,Q_REGS=1 mma=fa_mma:BLOCK_M=64,STAGES_K=0,STAGES_V=0
     export -f compared
-    export out
     : >"$out/decisions.jsonl"
     for night in 1 2; do
         step "night_$night" 180 "$FATUNE" nightly spaces/s512.yaml --minutes 1.5 --reports "$out/nights"
