@@ -13,6 +13,8 @@
 #include "farm.h"
 #include "paths.h"
 
+enum origin { NOWHERE, CACHE, ANEW };
+
 struct kernel {
     struct evidence *v;
     const char *key, *code; /* as recorded */
@@ -20,8 +22,8 @@ struct kernel {
     struct buf *source, image, ptx;
     struct rendered rendered;
     bool is_rendered; /* and the source is the recorded one */
-    const char *source_from, *binary_from;
-    char why_no_source[1024], why_no_binary[1024], compiler[160];
+    enum origin source_from, binary_from;
+    char why_no_source[1024], why_no_binary[1024];
 };
 
 static const char *const no_options[] = {NULL};
@@ -29,6 +31,11 @@ static const char *const no_options[] = {NULL};
 static bool is_cuda(const struct kernel *k)
 {
     return strcmp(k->v->target.driver, "cuda") == 0;
+}
+
+static enum evidence_file source_file(const struct evidence *v)
+{
+    return strcmp(v->target.language, "opencl") == 0 ? EVIDENCE_CL : EVIDENCE_CU;
 }
 
 static bool has_key(const struct kernel *k, const char *source, const char *const *options)
@@ -70,10 +77,10 @@ static void find_source(struct kernel *k)
     if (cache_source(k->cache, k->key, &cached, &ignored) == 0 &&
         has_key(k, buf_text(&cached), k->is_rendered ? k->rendered.options : no_options)) {
         buf_add(k->source, cached.p, cached.n);
-        k->source_from = "cache";
+        k->source_from = CACHE;
     } else if (k->is_rendered) {
         buf_add(k->source, k->rendered.source.p, k->rendered.source.n);
-        k->source_from = "rendered anew";
+        k->source_from = ANEW;
     }
     buf_free(&cached);
 }
@@ -112,7 +119,7 @@ static int from_cache(struct kernel *k, struct err *e)
     if (*k->why_no_binary)
         buf_clear(&k->image), buf_clear(&k->ptx);
     else
-        k->binary_from = "cache";
+        k->binary_from = CACHE;
 out:
     json_decref(meta);
     return rc;
@@ -147,7 +154,7 @@ static int compile(struct kernel *k, struct err *e)
     if (*k->why_no_binary)
         buf_clear(&k->image), buf_clear(&k->ptx);
     else
-        k->binary_from = "compiled anew";
+        k->binary_from = ANEW;
 out:
     farm_close(farm);
     worker_loop_close(loop);
@@ -169,37 +176,40 @@ static json_t *options_json(const struct kernel *k)
 
 static int put(struct kernel *k, struct err *e)
 {
+    static const char *const sources[] = {NULL, "cache", "rendered anew"}, *const binaries[] = {NULL, "cache",
+                                                                                                "compiled anew"};
+    static const char *const words[] = {"", "from the cache", "compiled anew"};
     struct evidence *v = k->v;
     struct evidence_files *f = &v->files;
-    enum evidence_file source = strcmp(v->target.language, "opencl") == 0 ? EVIDENCE_CL : EVIDENCE_CU;
     enum evidence_file image = is_cuda(k) ? EVIDENCE_CUBIN : EVIDENCE_BIN;
 
-    f->there[source] = k->source_from != NULL;
+    f->there[source_file(v)] = k->source_from != NOWHERE;
     f->there[image] = k->image.n > 0;
     f->there[EVIDENCE_PTX] = k->ptx.n > 0;
     buf_add(&f->bytes[image], k->image.p, k->image.n);
     buf_add(&f->bytes[EVIDENCE_PTX], k->ptx.p, k->ptx.n);
     if (k->source_from && k->binary_from)
-        evidence_say(v, "kernel", "source from the %s, binary %s%s", k->source_from[0] == 'c' ? "cache" : "templates",
-                     k->binary_from[0] == 'c' && k->binary_from[1] == 'a' ? "from the cache" : k->binary_from,
-                     *k->code ? ", its code has the recorded digest" : "");
+        evidence_say(v, "kernel", "source from the %s, binary %s%s", k->source_from == CACHE ? "cache" : "templates",
+                     words[k->binary_from], *k->code ? ", its code has the recorded digest" : "");
     else
-        evidence_say(v, "kernel", "%s missing: %s", k->source_from ? "the binary is" : "source and binary are",
+        evidence_say(v, "kernel", "%s missing: %s",
+                     k->source_from   ? "the binary is"
+                     : k->binary_from ? "the source is"
+                                      : "source and binary are",
                      k->source_from ? k->why_no_binary : k->why_no_source);
-    return evidence_put_json_take(f, EVIDENCE_KERNEL,
-                                  json_pack("{s:s,s:s,s:s,s:s?,s:s?,s:s?,s:s?,s:o}", "key", k->key, "code", k->code,
-                                            "entry", v->launch.entry, "source", k->source_from, "why_no_source",
-                                            k->source_from ? NULL : k->why_no_source, "binary", k->binary_from,
-                                            "why_no_binary", k->binary_from ? NULL : k->why_no_binary, "options",
-                                            k->source_from ? options_json(k) : json_null()),
-                                  e);
+    return evidence_put_json_take(
+        f, EVIDENCE_KERNEL,
+        json_pack("{s:s,s:s,s:s,s:s?,s:s?,s:s?,s:s?,s:o}", "key", k->key, "code", k->code, "entry", v->launch.entry,
+                  "source", sources[k->source_from], "why_no_source", k->source_from ? NULL : k->why_no_source,
+                  "binary", binaries[k->binary_from], "why_no_binary", k->binary_from ? NULL : k->why_no_binary,
+                  "options", k->source_from ? options_json(k) : json_null()),
+        e);
 }
 
 int evidence_kernel(struct evidence *v, struct err *e)
 {
-    enum evidence_file source = strcmp(v->target.language, "opencl") == 0 ? EVIDENCE_CL : EVIDENCE_CU;
     struct kernel k = {
-        .v = v, .key = v->version.binary, .code = evidence_fact(v, "code"), .source = &v->files.bytes[source]};
+        .v = v, .key = v->version.binary, .code = evidence_fact(v, "code"), .source = &v->files.bytes[source_file(v)]};
     int rc;
 
     TRY(paths_cache(k.cache, sizeof k.cache, v->o->store, e));
