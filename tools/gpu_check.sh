@@ -160,7 +160,7 @@ check() {
         step "eval_$space" 20 sh -c '"$FATUNE" eval "spaces/$1.yaml" --json | tee /dev/stderr | grep -q "\"fate\": \"OK\""' eval "$space"
     done
     step eval_opencl 40 sh -c '"$FATUNE" eval spaces/s512.yaml --device opencl --json | tee /dev/stderr | grep -q "\"fate\": \"OK\""'
-    step tensor_cores 10 sh -c '"$FATUNE" show v1 | tee /dev/stderr | grep -Eq "\"(wmma|mma|wgmma)[a-z_.]*\": [1-9]"'
+    step tensor_cores 10 sh -c '"$FATUNE" show v1 --json | tee /dev/stderr | grep -Eq "\"(wmma|mma|wgmma)[a-z_.]*\": [1-9]"'
     step champions 10 "$FATUNE" champion list
     instruments
 }

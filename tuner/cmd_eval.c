@@ -9,79 +9,6 @@
 
 #define MOST_SAMPLES 64
 
-static const char *text(const json_t *j, const char *name)
-{
-    const char *s = json_string_value(json_object_get(j, name));
-
-    return s ? s : "";
-}
-
-static double number(const json_t *j, const char *name)
-{
-    return json_number_value(json_object_get(j, name));
-}
-
-/* What is known of them; -1 stands for unknown. */
-static void print_resources(const json_t *res)
-{
-    static const struct {
-        const char *member, *words;
-    } rows[] = {{"registers", "registers a thread"},
-                {"spill_store_bytes", "bytes spilled"},
-                {"stack_bytes", "bytes of stack"},
-                {"shared_static_bytes", "bytes of static shared memory"}};
-    const char *comma = "  resources  ";
-
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        const json_t *x = json_object_get(res, rows[i].member);
-        if (!json_is_integer(x) || json_integer_value(x) < 0) continue;
-        printf("%s%lld %s", comma, (long long)json_integer_value(x), rows[i].words);
-        comma = ", ";
-    }
-    if (*comma == ',') putchar('\n');
-}
-
-/* One line for each input set and law: the largest error and what is allowed. */
-static void print_check(const json_t *report)
-{
-    const json_t *sets = json_object_get(report, "sets"), *laws = json_object_get(report, "laws");
-    const json_t *repeats = json_object_get(report, "repeats");
-
-    printf("  check      %s, atol %g, rtol %g, %lld of %lld repeats bitwise equal (%s)\n", text(report, "level"),
-           number(report, "atol"), number(report, "rtol"),
-           (long long)json_integer_value(json_object_get(repeats, "done")),
-           (long long)json_integer_value(json_object_get(repeats, "wanted")), text(repeats, "why"));
-    for (size_t i = 0; i < json_array_size(sets); i++) {
-        const json_t *x = json_array_get(sets, i);
-        printf("    %s input %-17s error %.2e, relative L2 %.2e, two-times ratio %.2f\n",
-               json_is_true(json_object_get(x, "ok")) ? "pass" : "FAIL", text(x, "set"), number(x, "max_abs"),
-               number(x, "rel_l2"), number(x, "two_times_ratio"));
-    }
-    for (size_t i = 0; i < json_array_size(laws); i++) {
-        const json_t *x = json_array_get(laws, i);
-        printf("    %s law   %-17s error %.2e, relative L2 %.2e\n",
-               json_is_true(json_object_get(x, "ok")) ? "pass" : "FAIL", text(x, "law"), number(x, "max_abs"),
-               number(x, "rel_l2"));
-    }
-}
-
-static void print(const json_t *j)
-{
-    const json_t *detail = json_object_get(j, "detail"), *report = json_object_get(detail, "report");
-
-    printf("%s on %s\n  fate       %s\n  id         %.16s\n", text(j, "candidate"), text(j, "device"), text(j, "fate"),
-           text(j, "id"));
-    if (strcmp(text(j, "fate"), "OK") != 0 && *text(j, "log")) printf("%s\n", text(j, "log"));
-    if (json_is_number(json_object_get(j, "median_us"))) {
-        printf("  time       %.3f us, median of %zu samples", number(j, "median_us"),
-               json_array_size(json_object_get(j, "samples_us")));
-        if (number(j, "floor_us") > 0) printf("; no kernel can take less than %.3f us here", number(j, "floor_us"));
-        putchar('\n');
-    }
-    print_resources(json_object_get(j, "compiled"));
-    if (json_is_object(report)) print_check(report);
-}
-
 static int exec(const struct command *self, int argc, char **argv)
 {
     struct tune_options o = {0};
@@ -92,6 +19,7 @@ static int exec(const struct command *self, int argc, char **argv)
     int samples = 15, rc;
     uint64_t seed = UINT64_MAX;
     json_t *result = NULL;
+    struct buf out = {0};
     const struct command_option options[] = {
         {"set", OPTION_TEXT, &set, "K=V,...", "parameters that differ from the template's default"},
         {"template", OPTION_TEXT, &tmpl, "NAME",
@@ -119,7 +47,9 @@ static int exec(const struct command *self, int argc, char **argv)
     o.seed = seed;
     if (tune_eval(&o, tmpl, set, !quick, samples, &result, &e) != 0) return command_fail(&e, json);
     if (json) return command_print_json(result);
-    print(result);
+    report_evaluation(&out, result);
+    fputs(buf_text(&out), stdout);
+    buf_free(&out);
     json_decref(result);
     return 0;
 }

@@ -6,6 +6,7 @@
 #include "command.h"
 #include "cuda_code.h"
 #include "paths.h"
+#include "report.h"
 #include "store.h"
 
 /* The version's binary as the cache has it: what proves that tensor cores are used, by a count that anyone can repeat. */
@@ -75,13 +76,14 @@ static int exec(const struct command *self, int argc, char **argv)
     struct store *s = NULL;
     const char *path = NULL, *track = NULL;
     json_t *out = NULL;
+    struct buf page = {0};
     bool json = false, source = false;
     int rc;
     const struct command_option options[] = {
         {"track", OPTION_TEXT, &track, "DIGEST", "which track, where a name occurs in several"},
         {"source", OPTION_FLAG, &source, NULL, "print the generated source instead, prelude first"},
         {"store", OPTION_TEXT, &path, "FILE", "the store (default: FATUNE_STORE, else results/fatune.db)"},
-        {"json", OPTION_FLAG, &json, NULL, "the default (docs/JSON.md); errors as JSON too"},
+        {"json", OPTION_FLAG, &json, NULL, "print as JSON (docs/JSON.md), every number of it"},
         {NULL, OPTION_FLAG, NULL, NULL, NULL}};
 
     rc = command_parse(self, options, argc, argv, 1, 1, &operands, &e);
@@ -97,12 +99,18 @@ static int exec(const struct command *self, int argc, char **argv)
         return rc == 0 ? 0 : command_fail(&e, json);
     }
     if (rc != 0) return command_fail(&e, json);
-    return command_print_json(out);
+    if (json) return command_print_json(out);
+    report_candidate(&page, out);
+    fputs(buf_text(&page), stdout);
+    buf_free(&page);
+    json_decref(out);
+    return 0;
 }
 
 const struct command cmd_show = {
     "show", "NAME", "everything known of one candidate",
     "NAME is a version (v1, v2, ...) or a prefix of a candidate's digest, 6 digits or more. Prints "
     "parameters, resources, checks, timings, trials and\n"
-    "verdicts as JSON; for CUDA also how many tensor-core instructions its PTX has.",
+    "verdicts; for CUDA also how many tensor-core instructions its PTX has. --json has every number, --source the "
+    "kernel.",
     exec};

@@ -21,6 +21,10 @@ void report_run(struct buf *out, const json_t *summary);
 void report_dead(struct buf *out, const json_t *dead);
 /* compilation: as sweep_run gives it. */
 void report_compilation(struct buf *out, const json_t *compilation);
+/* evaluation: as tune_eval gives it. */
+void report_evaluation(struct buf *out, const json_t *evaluation);
+/* candidate: as `fatune show --json` prints it. */
+void report_candidate(struct buf *out, const json_t *candidate);
 /* profile: as `fatune profile --json` prints it. */
 void report_profile(struct buf *out, const json_t *profile);
 /* A live line on a terminal, whole lines elsewhere. */

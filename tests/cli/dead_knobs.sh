@@ -19,6 +19,6 @@ id=$(python3 -B -c 'import sqlite3; print(sqlite3.connect("f.db").execute(
 run 0 run space.yaml --device fake
 says out 'confirms run 1'
 says out '^dead here: PASSES of planted (9 pairs, all equal code)$'
-run 0 show "$id"
+run 0 show "$id" --json
 json "[x['equals'] != d['id'] and {k: v for k, v in x['equals_params']['params'].items() if k != 'PASSES'} == {k: v for k, v in d['params']['params'].items() if k != 'PASSES'} for x in d['evaluations'] if 'alias_of' in x and x['run'] == 1] == [True]"
 exit $bad

@@ -27,7 +27,7 @@ keep 'list of action' 0 champion show
 keep revocation 0 champion revoke --json
 keep revocation 0 champion revoke --json
 keep 'list of action' 0 champion history --json
-keep candidate 0 show v1
+keep candidate 0 show v1 --json
 keep candidate 0 show v2 --json
 keep failure 2 show v99 --json
 keep failure 3 run absent.yaml --json
@@ -76,7 +76,7 @@ json "d['best_contestant']['name'] == 'good' and d['contestants']['rows'][2]['le
 keep comparison 0 compare good champion --device fake --allow-contestants --store met.db --json
 keep comparison 0 compare v1 good --stored --store met.db --json
 for id in $(python3 -B -c 'import sqlite3; print(*(r[0] for r in sqlite3.connect("met.db").execute("SELECT digest FROM candidate")))'); do
-    keep candidate 0 show "$id" --store met.db
+    keep candidate 0 show "$id" --store met.db --json
 done
 # What fails, in the ways of the planted space; those that only time out are left out.
 sed 's/^  FAULT:.*/  FAULT: [0, 1, 3, 4, 5, 6, 8, 11, 16, 17, 19]/' "$SOURCE_DIR/tests/data/spaces/planted.yaml" >planted.yaml
@@ -94,7 +94,7 @@ keep run 0 run planted.yaml --device fake --store planted.db --json
 keep report 0 report planted.yaml --store planted.db --json
 json "d['dead'][0]['param'] == 'PASSES' and d['search']['fates']['COMPILE']"
 for id in $(python3 -B -c 'import sqlite3; print(*(r[0] for r in sqlite3.connect("planted.db").execute("SELECT digest FROM candidate")))'); do
-    keep candidate 0 show "$id" --store planted.db
+    keep candidate 0 show "$id" --store planted.db --json
 done
 # What a real device knows of itself.
 python3 -B -c 'import lzma, sys; sys.stdout.buffer.write(lzma.open(sys.argv[1]).read())' "$SOURCE_DIR/results/recorded/h200_contestants_5/contestants.db.xz" >h200.db

@@ -94,9 +94,15 @@ json "d['compiled'] == 0 and d['champion']['action'] == 'crown' and d['champion'
 
 # ---- show
 run 0 show v1
+says out '^fa_wmma BLOCK_M='
+says out '^  version    v1 of smoke on fake accelerator, since 20'
+says out '^  verdict    .*: PROMOTE, time ratio 0[.]'
+says out '^    pass P3 gain '
+says out '^  log        20.* crown v1: '
+run 0 show v1 --json
 json "d['version']['name'] == 'v1' and d['evaluations'] and d['checks'] and d['trials'] and d['verdicts'] and len(d['champion']) == 3"
 digest=$(python3 -B -c 'import json; print(json.load(open("out"))["id"])')
-run 0 show "${digest:0:10}"
+run 0 show "${digest:0:10}" --json
 json "d['id'] == '$digest' and d['version']['name'] == 'v1'"
 run 0 show v1 --source
 head -n 1 out | grep -q '^#define BATCH 1$' || fail "the source does not begin with the prelude: $(head -n 1 out)"
