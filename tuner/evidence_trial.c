@@ -45,7 +45,7 @@ static int read_letters(const struct reader *r, struct trial_quad *q)
     const json_t *j = json_array_get(r->quads, r->at), *list = json_object_get(j, "samples_us"), *x;
     const char *want = json_string_value(json_object_get(j, "digest"));
     double samples[4 * EVIDENCE_M_MAX], median;
-    char sum[DIGEST_HEX], name[16];
+    char sum[DIGEST_HEX], name[24];
     int m = r->out->m;
 
     if (json_array_size(list) != (size_t)(4 * m))
