@@ -202,9 +202,10 @@ struct store_decision {          /* what one verdict writes */
     const char *as;             /* version name, NULL: next free v<N> of the track */
     const char *note;
 };
-/* The n decisions of one confirmation, in one transaction, at most one of them with an action: version_name (may be NULL) receives the new
- * champion's name. A taken name is ERR_USAGE before anything is written. */
-int store_decide(struct store *s, const struct store_decision *d, int n, char version_name[64], struct err *e);
+/* The n > 0 decisions of one confirmation, at most one of them with an action, and the summary (NULL: as it was) by which their run goes on behind
+ * them, in one transaction. version_name (may be NULL) receives the new champion's name. A taken name is ERR_USAGE before anything is written. */
+int store_decide(struct store *s, const struct store_decision *d, int n, const json_t *summary, char version_name[64],
+                 struct err *e);
 /* Standing champion of a track, as the log says; *found. */
 int store_champion(struct store *s, const char *track, struct store_champion *out, bool *found, struct err *e);
 /* Oldest first, every action; track NULL: all tracks. */

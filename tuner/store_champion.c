@@ -556,7 +556,8 @@ out:
     return rc;
 }
 
-int store_decide(struct store *s, const struct store_decision *d, int n, char version_name[64], struct err *e)
+int store_decide(struct store *s, const struct store_decision *d, int n, const json_t *summary, char version_name[64],
+                 struct err *e)
 {
     static const char what[] = "write a verdict";
     char name[64] = "";
@@ -566,6 +567,7 @@ int store_decide(struct store *s, const struct store_decision *d, int n, char ve
     TRY(store_begin(s, what, e));
     for (int i = 0; i < n && rc == 0; i++)
         rc = decide(s, &d[i], name, what, e);
+    if (rc == 0 && summary) rc = store_run_state(s, d[0].run, NULL, 0, summary, e);
     TRY(store_end(s, rc, what, e));
     if (version_name) snprintf(version_name, 64, "%s", name);
 out:

@@ -227,26 +227,26 @@ static json_t *standings_json(const struct tune *t)
     return list;
 }
 
-/* What a restart needs to go on: behind the race, and when winner is given, behind the decision. */
-static int keep_state(struct tune *t, const struct tune_item *winner, struct err *e)
+json_t *tune_state(struct tune *t, const struct tune_item *winner)
 {
     json_t *summary = json_pack("{s:o}", "standings", standings_json(t));
-    int rc;
 
-    if (!summary) return err_nomem(e);
+    if (!summary) return NULL;
     if (t->standing) json_object_set_new(summary, "standing", json_integer(t->standing->seq));
     if (t->confirms) json_object_set_new(summary, "confirms_run", json_integer(t->confirms));
     if (winner) json_object_set_new(summary, "winner", json_integer(winner->seq));
     if (winner) json_object_set(summary, "trials", t->trials);
     if (t->night_facts) json_object_set(summary, "night", t->night_facts);
-    rc = store_run_state(t->store, t->run.id, "confirm", 0, summary, e);
-    json_decref(summary);
-    return rc;
+    return summary;
 }
 
 int tune_to_confirm(struct tune *t, struct err *e)
 {
-    return keep_state(t, NULL, e);
+    json_t *summary = tune_state(t, NULL);
+    int rc = summary ? store_run_state(t->store, t->run.id, "confirm", 0, summary, e) : err_nomem(e);
+
+    json_decref(summary);
+    return rc;
 }
 
 static json_t *champion_json(struct tune *t, struct err *e)
@@ -518,7 +518,7 @@ int tune_stages(struct tune *t, struct err *e)
     }
     if (!usable && search_and_race(t, e) != 0) return -1;
     if (tune_contestants_settle(t, e) != 0) return -1; /* what they import would disturb the sessions */
-    if (!recall_decision(t) && (tune_confirm(t, e) != 0 || keep_state(t, t->winner, e) != 0)) return -1;
+    if (!recall_decision(t) && tune_confirm(t, e) != 0) return -1;
     return tune_contest(t, e);
 }
 

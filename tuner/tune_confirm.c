@@ -275,12 +275,12 @@ json_t *tune_facts(struct tune *t, struct tune_item *i)
     return facts;
 }
 
-/* Every finalist's verdict, and who becomes champion by one of them (by: -1: by none, nobody was there to try; becomes NULL: the champion stays). */
+/* Every finalist's verdict, that the run goes on behind them, and who becomes champion by one of them (by: -1: by none, nobody was there to try; becomes NULL: the champion stays). */
 static int write_decision(struct tune *t, const struct confirm *c, int by, struct tune_item *becomes, const char *note,
                           char name[64], struct err *e)
 {
     struct store_decision d[TUNE_RACE_KEEP + 1];
-    json_t *facts = becomes ? tune_facts(t, becomes) : NULL;
+    json_t *facts = becomes ? tune_facts(t, becomes) : NULL, *state = tune_state(t, t->winner);
     int n = 0, rc;
 
     for (int i = 0; i < c->n; i++)
@@ -303,8 +303,14 @@ static int write_decision(struct tune *t, const struct confirm *c, int by, struc
         d[by].as = t->o->as;
         d[by].note = note;
     }
-    rc = store_decide(t->store, d, n, name, e);
+    if (!state)
+        rc = err_nomem(e);
+    else if (n > 0)
+        rc = store_decide(t->store, d, n, state, name, e);
+    else
+        rc = store_run_state(t->store, t->run.id, NULL, 0, state, e);
     json_decref(facts);
+    json_decref(state);
     return rc;
 }
 

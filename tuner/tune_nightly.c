@@ -237,7 +237,7 @@ static int rematch_end(struct tune *t, const struct rematch *m, struct err *e)
                       "note", words, "verdict", tried ? verdict_to_json(&m->verdict) : json_null());
     if (!facts) return err_nomem(e);
     json_object_set_new(t->night_facts, "promotion", facts);
-    if ((open ? store_decide(t->store, &d, 1, NULL, e) : store_settle(t->store, &d, refuted, e)) != 0) return -1;
+    if ((open ? store_decide(t->store, &d, 1, NULL, NULL, e) : store_settle(t->store, &d, refuted, e)) != 0) return -1;
     tune_report(t, "%s", words);
     if (!refuted) return keep_facts(t, e);
     store_champion_free(&t->champion);

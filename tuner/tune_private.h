@@ -143,6 +143,8 @@ json_t *tune_summary(struct tune *t, struct err *e);
 int tune_champion_point(struct tune *t, const struct store_version *v, struct cand *out, struct err *e);
 /* The run's state becomes "confirm"; its standings, and who stood, are kept so that a restart goes on there. */
 int tune_to_confirm(struct tune *t, struct err *e);
+/* The summary by which a restart goes on: behind the race, and when winner is given, behind the decision. New reference, NULL: no memory. */
+json_t *tune_state(struct tune *t, const struct tune_item *winner);
 
 /* ---- tune_shape.c ---- */
 /* The full check of the configuration c, which is of's, on shapes beside the space's own: one token less, one query, and one that this

@@ -165,7 +165,7 @@ static void fill_decisions(struct world *w)
     struct rng rng;
 
     fill_trial(w, "contestant", w->b, w->contestant, 1.2);
-    GOOD(store_decide(w->s, &d, 1, NULL, &trouble));
+    GOOD(store_decide(w->s, &d, 1, NULL, NULL, &trouble));
     GOOD(store_trial_get(w->s, trial, &ab, NULL, &trouble));
     GOOD(store_trial_get(w->s, control, &aa, NULL, &trouble));
     rng_init(&rng, 1, "fuzz");
@@ -175,7 +175,7 @@ static void fill_decisions(struct world *w)
     d.verdict = &v;
     d.candidate = d.champion_candidate = w->b;
     d.action = "promote";
-    GOOD(store_decide(w->s, &d, 1, NULL, &trouble));
+    GOOD(store_decide(w->s, &d, 1, NULL, NULL, &trouble));
     summary = json("{\"standings\":[1,0],\"standing\":0,\"winner\":1}");
     snprintf(night.track, sizeof night.track, "%s", TRACK);
     GOOD(store_night_put(w->s, &night, "done", 10, summary, &trouble));

@@ -291,7 +291,7 @@ static void test_trial_goes_on(void **state)
     assert_false(found); /* not finished */
     decision(w, &d, &v, trial, 0, NULL);
     d.control = control;
-    GOOD(store_decide(w->s, &d, 1, NULL, &w->e));
+    GOOD(store_decide(w->s, &d, 1, NULL, NULL, &w->e));
     GOOD(store_trial_find(w->s, w->run, "ab", w->a, w->b, &id, NULL, &t, &found, &w->e));
     assert_false(found);
     GOOD(store_trial_find(w->s, w->run, "aa", w->a, w->a, &id, NULL, &t, &found, &w->e));
@@ -392,7 +392,7 @@ static void crown(struct world *w, const char *track, int64_t who, const char *a
     decision(w, &d, &v, 0, who, action);
     d.track = track;
     d.as = as;
-    GOOD(store_decide(w->s, &d, 1, name, &w->e));
+    GOOD(store_decide(w->s, &d, 1, NULL, name, &w->e));
 }
 
 static void assert_champion(struct world *w, const char *track, const char *name, const char *action)
@@ -468,9 +468,10 @@ static void test_names(void **state)
     fill(w);
     crown(w, "track-1", w->a, "crown", "v7", name);
     struct store_decision both[2];
+    json_t *after = json_pack("{s:i}", "winner", 7), *lost = json_pack("{s:i}", "winner", 8);
     decision(w, &both[0], &v, 0, w->c, NULL);
     decision(w, &both[1], &v, 0, w->b, "promote");
-    GOOD(store_decide(w->s, both, 2, name, &w->e));
+    GOOD(store_decide(w->s, both, 2, after, name, &w->e));
     assert_string_equal(name, "v8");
     assert_int_equal(count(w, "SELECT count(*) FROM verdict"), 3);
     static const char *const bad[] = {"v7",
@@ -487,11 +488,14 @@ static void test_names(void **state)
         decision(w, &all[1], &v, 0, w->b, "promote");
         all[1].as = bad[i];
         forget(w);
-        assert_int_equal(store_decide(w->s, all, 2, name, &w->e), -1);
+        assert_int_equal(store_decide(w->s, all, 2, lost, name, &w->e), -1);
         assert_int_equal(w->e.code, ERR_USAGE);
     }
     forget(w);
     assert_int_equal(count(w, "SELECT count(*) FROM verdict"), verdicts);
+    assert_int_equal(count(w, "SELECT json_extract(summary, '$.winner') FROM run WHERE id = 1"), 7);
+    json_decref(after);
+    json_decref(lost);
     crown(w, "track-1", w->c, "promote", NULL, name);
     /* By name, by prefix, ambiguous, unknown, too short. */
     GOOD(store_version_find(w->s, NULL, "v7", &found_version, &found, &w->e));
@@ -525,7 +529,7 @@ static void test_decision_on_another_track_is_a_bug(void **state)
     fill(w);
     decision(w, &d, &v, 0, w->b, "promote");
     d.track = "track-2";
-    assert_int_equal(store_decide(w->s, &d, 1, NULL, &w->e), -1);
+    assert_int_equal(store_decide(w->s, &d, 1, NULL, NULL, &w->e), -1);
     assert_int_equal(w->e.code, ERR_BUG);
     assert_int_equal(count(w, "SELECT count(*) FROM verdict"), 0);
 }
@@ -617,7 +621,7 @@ static void test_all_that_is_known_of_a_candidate(void **state)
     put_session(w, trial, 0, NULL);
     decision(w, &d, &v, trial, w->a, "crown");
     d.candidate = w->a;
-    GOOD(store_decide(w->s, &d, 1, name, &w->e));
+    GOOD(store_decide(w->s, &d, 1, NULL, name, &w->e));
     GOOD(store_candidate_json(w->s, "aaaaaa", &all, &found, &w->e));
     assert_true(found);
     assert_string_equal(json_string_value(json_object_get(all, "id")), DIGEST_A);

@@ -292,7 +292,7 @@ static int decide(struct world *w, int64_t who, const char *action)
     struct store_decision d[2]; /* another finalist's verdict, and this one */
     decision(w, &d[0], &v, trial, w->a, NULL);
     decision(w, &d[1], &v, trial, who, action);
-    return store_decide(w->s, d, 2, NULL, &w->e);
+    return store_decide(w->s, d, 2, NULL, NULL, &w->e);
 }
 
 static int open_store(struct world *w)

@@ -343,7 +343,7 @@ static void test_schema_2(void **state)
     bool found;
     fill(w);
     decision(w, &d, &v, 0, w->a, "crown");
-    GOOD(store_decide(w->s, &d, 1, NULL, &w->e));
+    GOOD(store_decide(w->s, &d, 1, NULL, NULL, &w->e));
     assert_int_equal(sqlite3_exec(w->s->db, TO_SCHEMA_2, NULL, NULL, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_exec(w->s->db, settle, NULL, NULL, NULL), SQLITE_CONSTRAINT_CHECK);
     reopen(w, STORE_READ);
@@ -490,7 +490,7 @@ static void test_full_disk_leaves_no_half_promotion(void **state)
         char as[16];
         snprintf(as, sizeof as, "n%d", room);
         d.as = as;
-        if (store_decide(w->s, &d, 1, name, &w->e) != 0) {
+        if (store_decide(w->s, &d, 1, NULL, name, &w->e) != 0) {
             full++;
             assert_int_equal(w->e.code, ERR_STORE);
             assert_text(w->e.text, "full");

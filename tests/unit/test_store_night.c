@@ -8,7 +8,7 @@ static void crown(struct world *w, int64_t who, const char *action)
     struct verdict v = {.outcome = VERDICT_PROMOTE, .ratio = 0.9};
     struct store_decision d;
     decision(w, &d, &v, 0, who, action);
-    GOOD(store_decide(w->s, &d, 1, NULL, &w->e));
+    GOOD(store_decide(w->s, &d, 1, NULL, NULL, &w->e));
 }
 
 /* name NULL: nobody stands. */
