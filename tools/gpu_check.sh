@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that needs a real GPU, in about seven minutes, on a machine that has a driver and nothing else.
+# Everything that needs a real GPU, in at most nine minutes (GPU_CHECK_SECONDS; what has no time left fails), on a machine that has a driver and nothing else.
 #   tools/gpu_check.sh        from the root of a copy of the tree with build-portable/bin (or build/) in it
 # Records go to $OUT, by default results/gpu_check: summary.txt, steps.log, fatune.db.xz, evidence_s512.tar.gz; tools/record.py makes a page of them.
 #   tools/gpu_check.sh --contestants [SPACE...]
@@ -9,7 +9,7 @@
 #   tools/gpu_check.sh --faults
 # makes the first half of it alone: the tests that need a GPU, above all what docs/FAULTS.md promises of one.
 #   tools/gpu_check.sh --instruments
-# makes another part of it alone, in about three minutes: what explains a kernel, on a short run of s512. The tile oracle and the sanitizers find
+# makes another part of it alone: what explains a kernel, on a short run of s512. The tile oracle and the sanitizers find
 # what was planted, the profile's ceilings are plausible, and the champion's evidence holds.
 #   tools/gpu_check.sh --decisions
 # instead asks whether decisions hold there, in about six minutes: two nights of s512, 20 comparisons of its champion with itself, which
