@@ -171,13 +171,15 @@ static void find_warnings(struct found *f, bool counted)
                  100 * r->share, ceiling_name((enum ceiling_kind)k));
         warn(f, words);
     }
-    if (counted && f->counters.run) {
+    if (counted && f->counters.run && !isnan(tensor)) {
         if (tensor <= 0) warn(f, "the tensor cores were never active");
+    } else if (json_is_integer(ops) && json_integer_value(ops) == 0) { /* nobody counted: what was compiled must do */
+        warn(f, "its PTX has no tensor-core instruction");
+    }
+    if (counted && f->counters.run && busy < LEAST_BUSY_PCT) {
         snprintf(words, sizeof words, "the multiprocessors were busy for %.1f%% of their active cycles, below %.0f%%",
                  busy, LEAST_BUSY_PCT);
-        if (busy < LEAST_BUSY_PCT) warn(f, words);
-    } else if (json_is_integer(ops) && json_integer_value(ops) == 0) {
-        warn(f, "its PTX has no tensor-core instruction");
+        warn(f, words);
     }
 }
 
