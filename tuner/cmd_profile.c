@@ -177,8 +177,7 @@ static void find_warnings(struct found *f, bool counted)
         warn(f, "its PTX has no tensor-core instruction");
     }
     if (counted && f->counters.run && busy < LEAST_BUSY_PCT) {
-        snprintf(words, sizeof words, "the multiprocessors were busy for %.1f%% of their active cycles, below %.0f%%",
-                 busy, LEAST_BUSY_PCT);
+        snprintf(words, sizeof words, "the multiprocessors were %.1f%% busy, below %.0f%%", busy, LEAST_BUSY_PCT);
         warn(f, words);
     }
 }

@@ -16,15 +16,16 @@
 #define STALL_BEGIN "smsp__average_warps_issue_stalled_"
 #define STALL_END "_per_issue_active.ratio"
 
-/* Metrics as ncu names them, with the unit of its table and the factor to ours. */
+/* Metrics as ncu names them, with the unit of its table and the factor to ours. Where its sections once asked for another: that, too. */
 static const struct {
     const char *name, *metric, *unit, *words;
     double factor;
+    const char *older;
 } metrics[PROFILE_METRIC_N] = {
     [PROFILE_TENSOR] = {"tensor_pct", "sm__pipe_tensor_cycles_active.avg.pct_of_peak_sustained_active", "%",
                         "tensor cores active", 1},
-    [PROFILE_SM_BUSY] = {"sm_busy_pct", "sm__instruction_throughput.avg.pct_of_peak_sustained_active", "%", "SM busy",
-                         1},
+    [PROFILE_SM_BUSY] = {"sm_busy_pct", "sm__instruction_throughput.avg.pct_of_peak_sustained_elapsed", "%", "SM busy",
+                         1, "sm__instruction_throughput.avg.pct_of_peak_sustained_active"},
     [PROFILE_SM] = {"sm_pct", "sm__throughput.avg.pct_of_peak_sustained_elapsed", "%", "SM throughput", 1},
     [PROFILE_L1] = {"l1_pct", "l1tex__throughput.avg.pct_of_peak_sustained_active", "%", "L1 throughput", 1},
     [PROFILE_L2] = {"l2_pct", "lts__throughput.avg.pct_of_peak_sustained_elapsed", "%", "L2 throughput", 1},
@@ -150,6 +151,7 @@ static void read_values(struct profile_result *out, const struct row *names, con
 {
     for (int k = 0; k < PROFILE_METRIC_N; k++) {
         int i = column(names, metrics[k].metric);
+        if (i < 0 && metrics[k].older && (i = column(names, metrics[k].older)) >= 0) out->metric[k] = metrics[k].older;
         if (i >= 0 && same_unit(units->field[i], metrics[k].unit))
             out->value[k] = metrics[k].factor * number(values->field[i]);
     }
@@ -206,8 +208,10 @@ void profile_read(struct profile_result *out, int code, const char *log, const c
     struct buf all = {0};
 
     *out = (struct profile_result){.run = false};
-    for (int k = 0; k < PROFILE_METRIC_N; k++)
+    for (int k = 0; k < PROFILE_METRIC_N; k++) {
+        out->metric[k] = metrics[k].metric;
         out->value[k] = (double)NAN;
+    }
     buf_printf(&all, "%s\n%s", log, words);
     find_error(buf_text(&all), error, sizeof error);
     if (strstr(buf_text(&all), "ERR_NVGPUCTRPERM"))
@@ -242,7 +246,7 @@ json_t *profile_to_json(const struct profile_result *r)
     json_t *list = json_array(), *stalls = json_array();
 
     for (int k = 0; k < PROFILE_METRIC_N && r->run; k++)
-        json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:o}", "name", metrics[k].name, "metric", metrics[k].metric,
+        json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:o}", "name", metrics[k].name, "metric", r->metric[k],
                                               "words", metrics[k].words, "value",
                                               isfinite(r->value[k]) ? json_real(r->value[k]) : json_null()));
     for (int i = 0; i < r->nstalls; i++)

@@ -15,8 +15,8 @@
 #include "err.h"
 
 enum profile_metric {
-    PROFILE_TENSOR,     /* % of active cycles in which the tensor pipe was */
-    PROFILE_SM_BUSY,    /* % of the peak of instructions, in active cycles: ncu's "SM Busy" */
+    PROFILE_TENSOR, /* % of active cycles in which the tensor pipe was */
+    PROFILE_SM_BUSY, /* % of the peak of instructions: ncu's "SM Busy", of elapsed cycles in 2025.3, of active ones in 2024.1 */
     PROFILE_SM,         /* % of the peak, in elapsed cycles */
     PROFILE_L1,         /* % of the peak */
     PROFILE_L2,         /* % of the peak */
@@ -37,7 +37,8 @@ struct profile_stall {
 struct profile_result {
     bool run; /* false: why says what was in the way */
     char why[1024];
-    double value[PROFILE_METRIC_N]; /* NAN: not known */
+    double value[PROFILE_METRIC_N];       /* NAN: not known */
+    const char *metric[PROFILE_METRIC_N]; /* as ncu names what was read */
     int nstalls;
     struct profile_stall stall[PROFILE_STALLS]; /* most first */
 };

@@ -54,6 +54,9 @@ of() {
     json "$3"
 }
 of old 0 "[c['value'] for c in d['counters']['metrics'] if c['name'] in ('dram_bytes_s', 'duration_us')] == [1234500000000, 5.12]"
+of old 0 "[(c['value'], c['metric'][-6:]) for c in d['counters']['metrics'] if c['name'] == 'sm_busy_pct'] == [(78.5, 'active')]"
+# What a real one wrote about a kernel of s512.
+of h200 0 "{c['name']: c['value'] for c in d['counters']['metrics']} == {'tensor_pct': 18.5, 'sm_busy_pct': 16.7, 'sm_pct': 16.7, 'l1_pct': 17.25, 'l2_pct': 19.84, 'dram_pct': 0.58, 'dram_bytes_s': 27925093632.96, 'occupancy_most_pct': 25, 'occupancy_pct': 6.25, 'duration_us': 8.544} and len(d['counters']['stalls']) == 18 and '16.7% busy, below 70%' in d['warnings'][0]"
 of unknown 0 "{c['name'] for c in d['counters']['metrics'] if c['value'] is None} == {'tensor_pct', 'sm_busy_pct', 'l2_pct'} and d['warnings'] == []"
 of idle 0 "len(d['warnings']) == 2 and 'never active' in d['warnings'][0] and '12.2' in d['warnings'][1] and '70%' in d['warnings'][1]"
 not_run="d['counters']['outcome'] == 'not run' and d['counters']['metrics'] == [] and d['roofline'] and"
