@@ -5,7 +5,7 @@ usage: tools/record.py CHECK_FOLDER NAME        e.g. tools/record.py results/gpu
 
 CHECK_FOLDER is what tools/gpu_check.sh wrote. Nothing on the page is typed by hand: whoever doubts a number finds it in fatune.db.xz. The evidence is unpacked beside it.
 What `tools/gpu_check.sh --contestants` wrote becomes contestants.md beside it, with contestants.json and contestants.db.xz; what --decisions
-wrote, a page with its nights and comparisons; --faults, a page of what each step said.
+wrote, a page with its nights and comparisons; --instruments, one with profile.json; --faults, a page of what each step said.
 """
 import json
 import lzma
@@ -96,13 +96,17 @@ def record_check(source, folder, name):
     store = store_of(source)
     db = sqlite3.connect(':memory:')
     db.deserialize(store)
-    decisions = (source / 'decisions.jsonl').exists()
-    text = page(db, name, 'tools/gpu_check.sh' + (' --decisions' if decisions else ''))
+    profile = source / 'profile.json'
+    alone = profile.exists() and 'test_device_cuda' not in (source / 'summary.txt').read_text()
+    mode = ' --decisions' if (source / 'decisions.jsonl').exists() else ' --instruments' if alone else ''
+    text = page(db, name, 'tools/gpu_check.sh' + mode)
     db.close()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'README.md').write_text(text)
     (folder / 'summary.txt').write_bytes((source / 'summary.txt').read_bytes())
     (folder / 'fatune.db.xz').write_bytes(lzma.compress(store, preset=9))
+    if profile.exists():
+        (folder / profile.name).write_bytes(profile.read_bytes())
     evidence = source / 'evidence_s512.tar.gz'
     if evidence.exists():
         subprocess.run(['tar', '-xzf', str(evidence), '-C', str(folder)], check=True)
