@@ -62,6 +62,7 @@ if [ $want_build = 1 ]; then
     need pc:libuv libuv1-dev "worker processes"
     need pc:jansson libjansson-dev "JSON"
     need pc:sqlite3 libsqlite3-dev "the store"
+    need pc:zlib zlib1g-dev "recorded spaces are kept as gzip"
     need pc:libsodium libsodium-dev "digests"
     need header:CL/cl.h opencl-headers "the OpenCL device"
 fi

@@ -11,7 +11,9 @@ struct domain_tally {
 
 struct domain_entry {
     struct tmpl *t;
-    struct tmpl_bound *b;
+    struct tmpl_bound *b; /* NULL: the valid points are listed instead */
+    uint64_t *members;    /* then: their ranks in this template's product, ascending */
+    size_t nmembers;
     char *unfit; /* a reason that only the space gives; tmpl_unfit has the others */
     int n;       /* parameters */
     int nvalues[CAND_MAX_PARAMS];

@@ -21,7 +21,7 @@ const struct tmpl *domain_template(const struct domain *d, int i)
 
 const char *domain_unfit(const struct domain *d, int i)
 {
-    const char *why = tmpl_unfit(d->entry[i].b);
+    const char *why = d->entry[i].b ? tmpl_unfit(d->entry[i].b) : NULL;
     return why ? why : d->entry[i].unfit;
 }
 
@@ -40,10 +40,48 @@ uint64_t domain_product(const struct domain *d, int tmpl)
     return d->entry[tmpl].product;
 }
 
+/* ---- templates whose valid points are listed ---- */
+
+static uint64_t rank_in(const struct domain_entry *t, const uint16_t *at)
+{
+    uint64_t rank = 0;
+
+    for (int k = 0; k < t->n; k++)
+        rank += at[k] * t->below[k + 1];
+    return rank;
+}
+
+/* The first member at or behind this rank; nmembers when there is none. */
+static size_t member_from(const struct domain_entry *t, uint64_t rank)
+{
+    size_t low = 0, high = t->nmembers;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (t->members[middle] < rank)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static bool is_member(const struct domain_entry *t, const uint16_t *at, struct domain_failure *f, struct err *why)
+{
+    const uint64_t rank = rank_in(t, at);
+    const size_t i = member_from(t, rank);
+
+    *f = (struct domain_failure){.level = t->n - 1};
+    if (i < t->nmembers && t->members[i] == rank) return true;
+    err_set(why, ERR_INPUT, "the recording has no such point");
+    return false;
+}
+
 bool domain_place(struct domain_entry *t, const uint16_t *at, struct domain_failure *f, struct err *why)
 {
     int level = 0;
 
+    if (t->members) return is_member(t, at, f, why);
     f->step = tmpl_place(t->b, -1, 0, &f->failed, why);
     f->level = -1;
     if (f->step >= 0) return false;
@@ -207,12 +245,9 @@ bool domain_from_rank(const struct domain *d, uint64_t rank, struct cand *c)
 uint64_t domain_rank(const struct domain *d, const struct cand *c)
 {
     const struct domain_entry *t = &d->entry[c->tmpl];
-    uint64_t rank = t->start;
 
     assert(t->product > 0);
-    for (int k = 0; k < t->n; k++)
-        rank += c->at[k] * t->below[k + 1];
-    return rank;
+    return t->start + rank_in(t, c->at);
 }
 
 bool domain_next(struct domain *d, uint64_t *rank, struct cand *c)
@@ -222,6 +257,10 @@ bool domain_next(struct domain *d, uint64_t *rank, struct cand *c)
     while (domain_from_rank(d, *rank, &at)) {
         struct domain_entry *t = &d->entry[at.tmpl];
         bool more = true;
+        if (t->members) {
+            const size_t i = member_from(t, *rank - t->start);
+            more = i < t->nmembers && domain_from_rank(d, t->start + t->members[i], &at);
+        }
         while (more) {
             struct domain_failure f;
             if (domain_place(t, at.at, &f, NULL)) {
@@ -238,6 +277,8 @@ bool domain_next(struct domain *d, uint64_t *rank, struct cand *c)
 
 bool domain_sample(struct domain *d, struct rng *r, struct cand *c)
 {
+    if (d->n == 1 && d->entry->members)
+        return d->entry->nmembers && domain_from_rank(d, d->entry->members[rng_below(r, d->entry->nmembers)], c);
     for (int i = 0; i < SAMPLES && d->total > 0; i++) {
         struct domain_failure f;
         struct cand drawn;
@@ -269,7 +310,7 @@ bool domain_default(struct domain *d, int tmpl, struct cand *c)
     const struct domain_entry *t = &d->entry[tmpl];
 
     *c = (struct cand){.tmpl = tmpl};
-    if (t->product == 0) return false;
+    if (t->product == 0 || t->members) return false; /* a list of points knows no default */
     for (int k = 0; k < t->n; k++) {
         int64_t want = t->t->params[k].fallback;
         for (int v = 1; v < t->nvalues[k]; v++)

@@ -282,6 +282,7 @@ void domain_close(struct domain *d)
     for (int i = 0; i < d->n; i++) {
         struct domain_entry *t = &d->entry[i];
         tmpl_bound_free(t->b);
+        free(t->members);
         tmpl_free(t->t);
         for (int k = 0; k < t->n; k++)
             free(t->values[k]);

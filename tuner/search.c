@@ -147,6 +147,11 @@ static int unknown_strategy(const char *name, struct err *e)
     return err_set(e, ERR_USAGE, "unknown strategy '%.80s': there are %s", name, list);
 }
 
+int search_known(const char *name, struct err *e)
+{
+    return strcmp(name, "auto") == 0 || strategy_by_name(name) ? 0 : unknown_strategy(name, e);
+}
+
 static int choose(struct search *s, const char *name, struct err *e)
 {
     if (strcmp(name, "auto") == 0)

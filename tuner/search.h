@@ -27,6 +27,8 @@ struct search_strategy {
 };
 extern const struct search_strategy *const search_strategies[]; /* NULL-terminated: exhaustive, random, adaptive ones */
 
+/* ERR_USAGE: no strategy is called so; which there are. */
+int search_known(const char *name, struct err *e);
 /* strategy "auto": exhaustive when the domain is exact and fits the budget, else the adaptive default. The domain must outlive
  * the search. budget: most proposals. ERR_USAGE for an unknown strategy or one that cannot serve this domain, ERR_INPUT for a
  * domain without a valid point. */

@@ -50,6 +50,8 @@ if "$program" devices | grep -q '^opencl:'; then
     keep oracle 3 "${astray[@]}" --set FAULT=3
     keep oracle 3 "${astray[@]}" --set FAULT=11
 fi
+printf 'A,B,status,mean_ms\n%s' "$(for i in 1 2 3 4 5 6; do echo "$i,x,ok,$i"; done)" >recorded.csv
+keep replay 0 replay recorded.csv --strategy auto,random --repeats 2 --json
 keep devices 0 devices --json
 keep diagnosis 0 doctor --json
 keep 'evaluation now' 0 eval "$SOURCE_DIR/tests/data/spaces/mapped.yaml" --templates "$SOURCE_DIR/tests/data/templates" --device fake --json

@@ -28,6 +28,8 @@ cand      1  space tmpl expr doc
 knobs     1  cand space tmpl
 stats     1
 search    1  cand space tmpl
+recording 1  cand space tmpl
+replay    1  cand search recording space tmpl
 race      1  stats
 verdict   1  stats
 chart     1
@@ -73,6 +75,7 @@ LIBRARIES = [
     (r'sqlite3\.h$', r'store(_\w+)?\.[ch]'),
     (r'uv\.h$', r'main\.c|(worker|target|tune)(_\w+)?\.[ch]'),
     (r'sodium', r'digest\.c'),
+    (r'zlib\.h$', r'recording\.c'),
     (r'pcg_', r'rng_pcg\.cc'),
     (r'gsl/gsl_errno', r'(main|(stats|rng|verdict|search|race)(_\w+)?)\.([ch]|cc)'),
     (r'gsl/(?!gsl_errno)', r'(stats|rng|verdict|search|race)(_\w+)?\.([ch]|cc)'),

@@ -1,0 +1,388 @@
+/* Values are numbered as they are met, by a name's text; when all rows are in, each parameter's values are put in order and the rows
+ * renumbered and sorted. */
+#include "recording.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "buf.h"
+#include "cand_private.h"
+
+#define MOST_BYTES (1u << 30)
+#define MOST_VALUES 65535
+
+/* ---- rows ---- */
+
+static int row_new(struct recording *r, struct recording_point **out, struct err *e)
+{
+    if ((r->n & (r->n - 1)) == 0) {
+        struct recording_point *more = realloc(r->points, (r->n ? 2 * r->n : 1) * sizeof *more);
+        if (!more) return err_nomem(e);
+        r->points = more;
+    }
+    *out = &r->points[r->n++];
+    **out = (struct recording_point){.us = (double)NAN};
+    return 0;
+}
+
+static int param_new(struct recording *r, const char *name, size_t n, struct err *e)
+{
+    if (r->nparams == CAND_MAX_PARAMS) return err_set(e, ERR_INPUT, "it has more than %d parameters", CAND_MAX_PARAMS);
+    r->params[r->nparams] = (struct recording_param){.name = strndup(name, n)};
+    if (!r->params[r->nparams].name) return err_nomem(e);
+    r->nparams++;
+    return 0;
+}
+
+/* The number of a value of parameter k, a new one where it was not met before. */
+static int value_number(struct recording *r, int k, const char *text, size_t n, uint16_t *out, struct err *e)
+{
+    struct recording_param *p = &r->params[k];
+
+    for (int v = 0; v < p->nvalues; v++)
+        if (strncmp(p->values[v], text, n) == 0 && p->values[v][n] == '\0') {
+            *out = (uint16_t)v;
+            return 0;
+        }
+    if (p->nvalues == MOST_VALUES)
+        return err_set(e, ERR_INPUT, "parameter %.80s has more than %d values", p->name, MOST_VALUES);
+    char **more = realloc(p->values, ((size_t)p->nvalues + 1) * sizeof *more);
+    if (!more) return err_nomem(e);
+    p->values = more;
+    if (!(more[p->nvalues] = strndup(text, n))) return err_nomem(e);
+    *out = (uint16_t)p->nvalues++;
+    return 0;
+}
+
+static void row_time(struct recording_point *row, bool ok, double ms)
+{
+    row->ok = ok && isfinite(ms) && ms > 0;
+    if (row->ok) row->us = 1e3 * ms;
+}
+
+/* ---- in order ---- */
+
+static bool is_number(const char *s, double *out)
+{
+    char *end;
+
+    *out = strtod(s, &end);
+    return end != s && *end == '\0' && isfinite(*out);
+}
+
+struct numbered {
+    double value;
+    int was;
+};
+
+static int by_value(const void *a, const void *b)
+{
+    const struct numbered *x = a, *y = b;
+
+    return x->value != y->value ? (x->value > y->value) - (x->value < y->value) : x->was - y->was;
+}
+
+static int order_values(struct recording *r, int k, struct err *e)
+{
+    struct recording_param *p = &r->params[k];
+    struct numbered *order = calloc((size_t)p->nvalues + 1, sizeof *order);
+    char **values = calloc((size_t)p->nvalues + 1, sizeof *values);
+    uint16_t *now = calloc((size_t)p->nvalues + 1, sizeof *now);
+    bool numbers = order && values && now;
+    int rc = numbers ? 0 : err_nomem(e);
+
+    for (int v = 0; v < p->nvalues && numbers; v++) {
+        numbers = is_number(p->values[v], &order[v].value);
+        order[v].was = v;
+    }
+    if (numbers) {
+        qsort(order, (size_t)p->nvalues, sizeof *order, by_value);
+        for (int v = 0; v < p->nvalues; v++) {
+            values[v] = p->values[order[v].was];
+            now[order[v].was] = (uint16_t)v;
+        }
+        memcpy(p->values, values, (size_t)p->nvalues * sizeof *values);
+        for (size_t i = 0; i < r->n; i++)
+            r->points[i].at.at[k] = now[r->points[i].at.at[k]];
+    }
+    free(order);
+    free(values);
+    free(now);
+    return rc;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct recording_point *x = a, *y = b;
+
+    for (int k = 0; k < CAND_MAX_PARAMS; k++)
+        if (x->at.at[k] != y->at.at[k]) return x->at.at[k] < y->at.at[k] ? -1 : 1;
+    return 0;
+}
+
+/* qsort is not stable: places are, since the first of equal ones is found by where it stood. */
+static int order_rows(struct recording *r, struct err *e)
+{
+    struct recording_point *sorted, *end, *to;
+
+    if (r->n == 0) return err_set(e, ERR_INPUT, "it lists no points");
+    if (!(sorted = malloc(r->n * sizeof *sorted))) return err_nomem(e);
+    memcpy(sorted, r->points, r->n * sizeof *sorted);
+    qsort(sorted, r->n, sizeof *sorted, by_place);
+    end = sorted + r->n;
+    to = sorted;
+    for (const struct recording_point *p = sorted + 1; p < end; p++)
+        if (by_place(to, p) != 0) *++to = *p;
+    const size_t left = (size_t)(to - sorted) + 1;
+    /* Backwards, so that the one listed first is written last. */
+    for (size_t i = r->n; i-- > 0 && left < r->n;)
+        *(struct recording_point *)bsearch(&r->points[i], sorted, left, sizeof *sorted, by_place) = r->points[i];
+    free(r->points);
+    r->points = sorted;
+    r->n = left;
+    return 0;
+}
+
+/* ---- CSV ---- */
+
+static const char *field(const char **at, const char *end, size_t *n)
+{
+    const char *begin = *at, *stop = memchr(begin, ',', (size_t)(end - begin));
+
+    if (!stop) stop = end;
+    *n = (size_t)(stop - begin);
+    *at = stop < end ? stop + 1 : NULL;
+    return begin;
+}
+
+static bool named(const char *s, size_t n, const char *name)
+{
+    return n == strlen(name) && memcmp(s, name, n) == 0;
+}
+
+static int csv_head(struct recording *r, const char *at, const char *end, int *status, int *time, int *columns,
+                    struct err *e)
+{
+    *status = *time = -1;
+    for (*columns = 0; at; ++*columns) {
+        size_t n;
+        const char *s = field(&at, end, &n);
+        if (named(s, n, "status")) *status = *columns;
+        if (named(s, n, "mean_ms")) *time = *columns;
+        if (*status < 0 && param_new(r, s, n, e) != 0) return -1;
+    }
+    if (*status < 1 || *time < 0)
+        return err_set(e, ERR_INPUT,
+                       "line 1: the columns `status` and `mean_ms` behind those of the parameters are missing");
+    return 0;
+}
+
+static int csv_row(struct recording *r, const char *at, const char *end, int status, int time, int columns,
+                   struct err *e)
+{
+    struct recording_point *row;
+    double ms = (double)NAN;
+    bool ok = false;
+    int k = 0;
+
+    if (row_new(r, &row, e) != 0) return -1;
+    for (; at; k++) {
+        size_t n;
+        const char *s = field(&at, end, &n);
+        if (k < status && value_number(r, k, s, n, &row->at.at[k], e) != 0) return -1;
+        if (k == status) ok = named(s, n, "ok");
+        if (k == time && n > 0) ms = strtod(s, NULL);
+    }
+    if (k != columns) return err_set(e, ERR_INPUT, "it has %d fields, the first line %d", k, columns);
+    row_time(row, ok, ms);
+    return ok && !row->ok ? err_set(e, ERR_INPUT, "status is ok and mean_ms is no time") : 0;
+}
+
+static int read_csv(struct recording *r, const char *text, struct err *e)
+{
+    int status = -1, time = -1, columns = 0, line = 1;
+
+    for (const char *at = text; *at; line++) {
+        const char *end = at + strcspn(at, "\n"), *stop = end > at && end[-1] == '\r' ? end - 1 : end;
+        if (line == 1 && csv_head(r, at, stop, &status, &time, &columns, e) != 0) return -1;
+        if (line > 1 && stop > at && csv_row(r, at, stop, status, time, columns, e) != 0) {
+            err_context(e, "line %d", line);
+            return -1;
+        }
+        at = *end ? end + 1 : end;
+    }
+    return 0;
+}
+
+/* ---- JSON ---- */
+
+static int json_value(struct recording *r, int k, const json_t *v, uint16_t *out, struct err *e)
+{
+    char text[64];
+    const char *s = json_string_value(v);
+
+    if (json_is_boolean(v)) s = json_is_true(v) ? "1" : "0";
+    if (json_is_integer(v)) snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+    if (json_is_real(v)) snprintf(text, sizeof text, "%.17g", json_real_value(v));
+    if (!s && !json_is_number(v))
+        return err_set(e, ERR_INPUT, "parameter %.80s is missing, or neither number nor text", r->params[k].name);
+    if (!s) s = text;
+    return value_number(r, k, s, strlen(s), out, e);
+}
+
+static int json_row(struct recording *r, const json_t *configuration, const json_t *time, bool ok, struct err *e)
+{
+    struct recording_point *row;
+
+    if (row_new(r, &row, e) != 0) return -1;
+    for (int k = 0; k < r->nparams; k++)
+        if (json_value(r, k, json_object_get(configuration, r->params[k].name), &row->at.at[k], e) != 0) return -1;
+    row_time(row, ok && json_is_number(time), json_number_value(time));
+    return 0;
+}
+
+static int json_params(struct recording *r, const json_t *names, struct err *e)
+{
+    const char *name;
+    json_t *v;
+
+    json_object_foreach((json_t *)names, name, v)
+    {
+        if (param_new(r, name, strlen(name), e) != 0) return -1;
+    }
+    return r->nparams > 0 ? 0 : err_set(e, ERR_INPUT, "it names no parameters");
+}
+
+static int read_cache(struct recording *r, const json_t *doc, struct err *e)
+{
+    const char *key;
+    json_t *row;
+
+    if (json_params(r, json_object_get(doc, "tune_params"), e) != 0) return -1;
+    json_object_foreach(json_object_get(doc, "cache"), key, row)
+    {
+        if (json_row(r, row, json_object_get(row, "time"), true, e) != 0) {
+            err_context(e, "cache entry %.200s", key);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static const json_t *t4_time(const json_t *result)
+{
+    const json_t *list = json_object_get(result, "measurements"), *m;
+    size_t i;
+
+    json_array_foreach(list, i, m)
+    {
+        const char *name = json_string_value(json_object_get(m, "name"));
+        if (name && strcmp(name, "time") == 0) return json_object_get(m, "value");
+    }
+    return NULL;
+}
+
+static int read_t4(struct recording *r, const json_t *doc, struct err *e)
+{
+    const json_t *list = json_object_get(doc, "results"), *row;
+    size_t i;
+
+    if (json_params(r, json_object_get(json_array_get(list, 0), "configuration"), e) != 0) return -1;
+    json_array_foreach(list, i, row)
+    {
+        const char *fate = json_string_value(json_object_get(row, "invalidity"));
+        if (json_row(r, json_object_get(row, "configuration"), t4_time(row), fate && strcmp(fate, "correct") == 0, e) !=
+            0) {
+            err_context(e, "result %zu", i + 1);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int read_json(struct recording *r, const char *text, size_t n, struct err *e)
+{
+    json_error_t at;
+    json_t *doc = json_loadb(text, n, JSON_REJECT_DUPLICATES, &at);
+    int rc;
+
+    if (!doc) return err_set(e, ERR_INPUT, "line %d, column %d: %.150s", at.line, at.column, at.text);
+    if (json_is_object(json_object_get(doc, "cache")))
+        rc = read_cache(r, doc, e);
+    else if (json_is_array(json_object_get(doc, "results")))
+        rc = read_t4(r, doc, e);
+    else
+        rc = err_set(e, ERR_INPUT, "it has neither `cache` (Kernel Tuner) nor `results` (T4)");
+    json_decref(doc);
+    return rc;
+}
+
+/* ---- the file ---- */
+
+static int read_all(struct buf *out, const char *path, struct err *e)
+{
+    gzFile f = gzopen(path, "rb");
+    char piece[1 << 16];
+    int n, why;
+    const char *words;
+
+    if (!f) return err_set(e, ERR_INPUT, "it cannot be opened");
+    while ((n = gzread(f, piece, sizeof piece)) > 0 && out->n < MOST_BYTES)
+        buf_add(out, piece, (size_t)n);
+    words = gzerror(f, &why);
+    if (n < 0) err_set(e, ERR_INPUT, "it cannot be read: %.100s", why == Z_ERRNO ? "the system refuses" : words);
+    if (n > 0) err_set(e, ERR_INPUT, "it holds more than %u MiB", MOST_BYTES >> 20);
+    if (gzclose_r(f) == Z_BUF_ERROR && n == 0) return err_set(e, ERR_INPUT, "it is cut off");
+    return n != 0 ? -1 : buf_check(out, e);
+}
+
+static char *name_of(const char *path)
+{
+    const char *base = strrchr(path, '/');
+
+    base = base ? base + 1 : path;
+    return strndup(base, strcspn(base, "."));
+}
+
+int recording_read(struct recording *out, const char *path, struct err *e)
+{
+    struct buf text = {0};
+    struct err why = {0};
+    const char *first;
+    int rc;
+
+    *out = (struct recording){.name = name_of(path)};
+    if (!out->name) return err_nomem(e);
+    TRY(read_all(&text, path, &why));
+    first = buf_text(&text) + strspn(buf_text(&text), " \t\r\n");
+    TRY(*first == '{' ? read_json(out, buf_text(&text), text.n, &why) : read_csv(out, buf_text(&text), &why));
+    for (int k = 0; k < out->nparams; k++)
+        TRY(order_values(out, k, &why));
+    TRY(order_rows(out, &why));
+out:
+    buf_free(&text);
+    if (rc != 0) {
+        recording_free(out);
+        err_set(e, why.code,
+                "%.500s: %.1000s\nfatune replay reads CSV with `status` and `mean_ms`, caches of Kernel Tuner and T4 "
+                "files, plain or gzip",
+                path, why.text);
+    }
+    return rc;
+}
+
+void recording_free(struct recording *r)
+{
+    for (int k = 0; k < r->nparams; k++) {
+        for (int v = 0; v < r->params[k].nvalues; v++)
+            free(r->params[k].values[v]);
+        free(r->params[k].values);
+        free(r->params[k].name);
+    }
+    free(r->points);
+    free(r->name);
+    *r = (struct recording){0};
+}

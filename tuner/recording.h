@@ -1,0 +1,47 @@
+/* recording.h - a space that somebody measured before: every point that was tried, and its time or that it failed.
+ *
+ * Three formats, plain or gzip, told apart by their content:
+ *   - CSV: a line of names; the columns before `status` are the parameters; `status` is "ok" or why a point failed; the time is in mean_ms;
+ *   - the cache file of Kernel Tuner (https://github.com/KernelTuner/kernel_tuner): a JSON object with `tune_params` and `cache`,
+ *     the time in `time`, milliseconds, or a text where it failed;
+ *   - T4, the exchange format of autotuning results (https://github.com/odgaard/TuningSchema): a JSON object with `results`, each with
+ *     `configuration`, `invalidity` ("correct" where it worked) and the measurement named "time".
+ * A point that none of them lists is one that a constraint excludes. A point listed twice counts as it was listed first. */
+#ifndef RECORDING_H
+#define RECORDING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "cand.h"
+#include "err.h"
+
+struct recording_param {
+    char *name;
+    int nvalues;
+    char **values; /* ascending where all are numbers, else in the order met */
+};
+
+struct recording_point {
+    struct cand at; /* tmpl is 0; indices into values */
+    bool ok;
+    double us; /* mean of a launch; NAN unless ok */
+};
+
+struct recording {
+    char *name; /* of the file, without folder and endings */
+    int nparams;
+    struct recording_param params[CAND_MAX_PARAMS];
+    size_t n;
+    struct recording_point *points; /* by rank in the product, the last parameter fastest; none twice */
+};
+
+/* ERR_INPUT: what is wrong, where, and with the line of a CSV; ERR_SYSTEM: it cannot be read. */
+int recording_read(struct recording *out, const char *path, struct err *e);
+void recording_free(struct recording *r);
+
+/* The domain of its points: one template by its name, whose valid points are those recorded. It has no problem and no source, so a
+ * candidate of it can be searched and named, not rendered. r must outlive it. */
+int recording_domain(struct domain **out, const struct recording *r, struct err *e);
+
+#endif
