@@ -275,10 +275,17 @@ bool domain_next(struct domain *d, uint64_t *rank, struct cand *c)
     return false;
 }
 
+/* The i-th of all points that are listed. */
+static bool sample_members(const struct domain *d, uint64_t i, struct cand *c)
+{
+    for (const struct domain_entry *t = d->entry; t < d->entry + d->n; i -= t->nmembers, t++)
+        if (i < t->nmembers) return domain_from_rank(d, t->start + t->members[i], c);
+    return false;
+}
+
 bool domain_sample(struct domain *d, struct rng *r, struct cand *c)
 {
-    if (d->n == 1 && d->entry->members)
-        return d->entry->nmembers && domain_from_rank(d, d->entry->members[rng_below(r, d->entry->nmembers)], c);
+    if (d->n > 0 && d->entry->members) return sample_members(d, rng_below(r, d->count), c);
     for (int i = 0; i < SAMPLES && d->total > 0; i++) {
         struct domain_failure f;
         struct cand drawn;

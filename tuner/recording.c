@@ -13,6 +13,7 @@
 
 #define MOST_BYTES (1u << 30)
 #define MOST_VALUES 65535
+#define MOST_TABLES 64
 
 /* ---- rows ---- */
 
@@ -28,19 +29,30 @@ static int row_new(struct recording *r, struct recording_point **out, struct err
     return 0;
 }
 
-static int param_new(struct recording *r, const char *name, size_t n, struct err *e)
+static int table_new(struct recording *r, const char *name, struct err *e)
 {
-    if (r->nparams == CAND_MAX_PARAMS) return err_set(e, ERR_INPUT, "it has more than %d parameters", CAND_MAX_PARAMS);
-    r->params[r->nparams] = (struct recording_param){.name = strndup(name, n)};
-    if (!r->params[r->nparams].name) return err_nomem(e);
-    r->nparams++;
+    struct recording_table *more;
+
+    if (r->ntables == MOST_TABLES) return err_set(e, ERR_INPUT, "it has points of more than %d kinds", MOST_TABLES);
+    if (!(more = realloc(r->tables, ((size_t)r->ntables + 1) * sizeof *more))) return err_nomem(e);
+    r->tables = more;
+    more[r->ntables] = (struct recording_table){.name = strdup(name)};
+    return more[r->ntables].name ? r->ntables++, 0 : err_nomem(e);
+}
+
+static int param_new(struct recording_table *t, const char *name, size_t n, struct err *e)
+{
+    if (t->nparams == CAND_MAX_PARAMS) return err_set(e, ERR_INPUT, "it has more than %d parameters", CAND_MAX_PARAMS);
+    t->params[t->nparams] = (struct recording_param){.name = strndup(name, n)};
+    if (!t->params[t->nparams].name) return err_nomem(e);
+    t->nparams++;
     return 0;
 }
 
 /* The number of a value of parameter k, a new one where it was not met before. */
-static int value_number(struct recording *r, int k, const char *text, size_t n, uint16_t *out, struct err *e)
+static int value_number(struct recording_table *t, int k, const char *text, size_t n, uint16_t *out, struct err *e)
 {
-    struct recording_param *p = &r->params[k];
+    struct recording_param *p = &t->params[k];
 
     for (int v = 0; v < p->nvalues; v++)
         if (strncmp(p->values[v], text, n) == 0 && p->values[v][n] == '\0') {
@@ -85,9 +97,9 @@ static int by_value(const void *a, const void *b)
     return x->value != y->value ? (x->value > y->value) - (x->value < y->value) : x->was - y->was;
 }
 
-static int order_values(struct recording *r, int k, struct err *e)
+static int order_values(struct recording *r, int table, int k, struct err *e)
 {
-    struct recording_param *p = &r->params[k];
+    struct recording_param *p = &r->tables[table].params[k];
     struct numbered *order = calloc((size_t)p->nvalues + 1, sizeof *order);
     char **values = calloc((size_t)p->nvalues + 1, sizeof *values);
     uint16_t *now = calloc((size_t)p->nvalues + 1, sizeof *now);
@@ -106,7 +118,7 @@ static int order_values(struct recording *r, int k, struct err *e)
         }
         memcpy(p->values, values, (size_t)p->nvalues * sizeof *values);
         for (size_t i = 0; i < r->n; i++)
-            r->points[i].at.at[k] = now[r->points[i].at.at[k]];
+            if (r->points[i].at.tmpl == table) r->points[i].at.at[k] = now[r->points[i].at.at[k]];
     }
     free(order);
     free(values);
@@ -118,6 +130,7 @@ static int by_place(const void *a, const void *b)
 {
     const struct recording_point *x = a, *y = b;
 
+    if (x->at.tmpl != y->at.tmpl) return x->at.tmpl < y->at.tmpl ? -1 : 1;
     for (int k = 0; k < CAND_MAX_PARAMS; k++)
         if (x->at.at[k] != y->at.at[k]) return x->at.at[k] < y->at.at[k] ? -1 : 1;
     return 0;
@@ -172,7 +185,7 @@ static int csv_head(struct recording *r, const char *at, const char *end, int *s
         const char *s = field(&at, end, &n);
         if (named(s, n, "status")) *status = *columns;
         if (named(s, n, "mean_ms")) *time = *columns;
-        if (*status < 0 && param_new(r, s, n, e) != 0) return -1;
+        if (*status < 0 && param_new(r->tables, s, n, e) != 0) return -1;
     }
     if (*status < 1 || *time < 0)
         return err_set(e, ERR_INPUT,
@@ -192,7 +205,7 @@ static int csv_row(struct recording *r, const char *at, const char *end, int sta
     for (; at; k++) {
         size_t n;
         const char *s = field(&at, end, &n);
-        if (k < status && value_number(r, k, s, n, &row->at.at[k], e) != 0) return -1;
+        if (k < status && value_number(r->tables, k, s, n, &row->at.at[k], e) != 0) return -1;
         if (k == status) ok = named(s, n, "ok");
         if (k == time && n > 0) ms = strtod(s, NULL);
     }
@@ -205,6 +218,7 @@ static int read_csv(struct recording *r, const char *text, struct err *e)
 {
     int status = -1, time = -1, columns = 0, line = 1;
 
+    if (table_new(r, r->name, e) != 0) return -1;
     for (const char *at = text; *at; line++) {
         const char *end = at + strcspn(at, "\n"), *stop = end > at && end[-1] == '\r' ? end - 1 : end;
         if (line == 1 && csv_head(r, at, stop, &status, &time, &columns, e) != 0) return -1;
@@ -219,7 +233,7 @@ static int read_csv(struct recording *r, const char *text, struct err *e)
 
 /* ---- JSON ---- */
 
-static int json_value(struct recording *r, int k, const json_t *v, uint16_t *out, struct err *e)
+static int json_value(struct recording_table *t, int k, const json_t *v, uint16_t *out, struct err *e)
 {
     char text[64];
     const char *s = json_string_value(v);
@@ -228,32 +242,42 @@ static int json_value(struct recording *r, int k, const json_t *v, uint16_t *out
     if (json_is_integer(v)) snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
     if (json_is_real(v)) snprintf(text, sizeof text, "%.17g", json_real_value(v));
     if (!s && !json_is_number(v))
-        return err_set(e, ERR_INPUT, "parameter %.80s is missing, or neither number nor text", r->params[k].name);
+        return err_set(e, ERR_INPUT, "parameter %.80s is missing, or neither number nor text", t->params[k].name);
     if (!s) s = text;
-    return value_number(r, k, s, strlen(s), out, e);
+    return value_number(t, k, s, strlen(s), out, e);
 }
 
-static int json_row(struct recording *r, const json_t *configuration, const json_t *time, bool ok, struct err *e)
+static int json_row(struct recording *r, int table, const json_t *configuration, const json_t *time, bool ok,
+                    struct err *e)
 {
+    struct recording_table *t = &r->tables[table];
     struct recording_point *row;
 
     if (row_new(r, &row, e) != 0) return -1;
-    for (int k = 0; k < r->nparams; k++)
-        if (json_value(r, k, json_object_get(configuration, r->params[k].name), &row->at.at[k], e) != 0) return -1;
+    row->at.tmpl = table;
+    for (int k = 0; k < t->nparams; k++)
+        if (json_value(t, k, json_object_get(configuration, t->params[k].name), &row->at.at[k], e) != 0) return -1;
     row_time(row, ok && json_is_number(time), json_number_value(time));
     return 0;
 }
 
-static int json_params(struct recording *r, const json_t *names, struct err *e)
+/* Is this member the table's name and not a parameter? */
+static bool names_table(const char *key, const json_t *v)
 {
-    const char *name;
+    return strcmp(key, "template") == 0 && json_is_string(v);
+}
+
+static int json_params(struct recording *r, const char *name, const json_t *names, struct err *e)
+{
+    const char *key;
     json_t *v;
 
-    json_object_foreach((json_t *)names, name, v)
+    if (table_new(r, name, e) != 0) return -1;
+    json_object_foreach((json_t *)names, key, v)
     {
-        if (param_new(r, name, strlen(name), e) != 0) return -1;
+        if (!names_table(key, v) && param_new(&r->tables[r->ntables - 1], key, strlen(key), e) != 0) return -1;
     }
-    return r->nparams > 0 ? 0 : err_set(e, ERR_INPUT, "it names no parameters");
+    return r->tables[r->ntables - 1].nparams > 0 ? 0 : err_set(e, ERR_INPUT, "it names no parameters");
 }
 
 static int read_cache(struct recording *r, const json_t *doc, struct err *e)
@@ -261,15 +285,26 @@ static int read_cache(struct recording *r, const json_t *doc, struct err *e)
     const char *key;
     json_t *row;
 
-    if (json_params(r, json_object_get(doc, "tune_params"), e) != 0) return -1;
+    if (json_params(r, r->name, json_object_get(doc, "tune_params"), e) != 0) return -1;
     json_object_foreach(json_object_get(doc, "cache"), key, row)
     {
-        if (json_row(r, row, json_object_get(row, "time"), true, e) != 0) {
+        if (json_row(r, 0, row, json_object_get(row, "time"), true, e) != 0) {
             err_context(e, "cache entry %.200s", key);
             return -1;
         }
     }
     return 0;
+}
+
+/* The table of this name, made of the first configuration that has it. */
+static int t4_table(struct recording *r, const json_t *configuration, int *out, struct err *e)
+{
+    const json_t *named = json_object_get(configuration, "template");
+    const char *name = json_is_string(named) ? json_string_value(named) : r->name;
+
+    for (*out = 0; *out < r->ntables; ++*out)
+        if (strcmp(r->tables[*out].name, name) == 0) return 0;
+    return json_params(r, name, configuration, e);
 }
 
 static const json_t *t4_time(const json_t *result)
@@ -290,12 +325,13 @@ static int read_t4(struct recording *r, const json_t *doc, struct err *e)
     const json_t *list = json_object_get(doc, "results"), *row;
     size_t i;
 
-    if (json_params(r, json_object_get(json_array_get(list, 0), "configuration"), e) != 0) return -1;
     json_array_foreach(list, i, row)
     {
         const char *fate = json_string_value(json_object_get(row, "invalidity"));
-        if (json_row(r, json_object_get(row, "configuration"), t4_time(row), fate && strcmp(fate, "correct") == 0, e) !=
-            0) {
+        const json_t *configuration = json_object_get(row, "configuration");
+        int table;
+        if (t4_table(r, configuration, &table, e) != 0 ||
+            json_row(r, table, configuration, t4_time(row), fate && strcmp(fate, "correct") == 0, e) != 0) {
             err_context(e, "result %zu", i + 1);
             return -1;
         }
@@ -359,8 +395,9 @@ int recording_read(struct recording *out, const char *path, struct err *e)
     TRY(read_all(&text, path, &why));
     first = buf_text(&text) + strspn(buf_text(&text), " \t\r\n");
     TRY(*first == '{' ? read_json(out, buf_text(&text), text.n, &why) : read_csv(out, buf_text(&text), &why));
-    for (int k = 0; k < out->nparams; k++)
-        TRY(order_values(out, k, &why));
+    for (int t = 0; t < out->ntables; t++)
+        for (int k = 0; k < out->tables[t].nparams; k++)
+            TRY(order_values(out, t, k, &why));
     TRY(order_rows(out, &why));
 out:
     buf_free(&text);
@@ -376,12 +413,17 @@ out:
 
 void recording_free(struct recording *r)
 {
-    for (int k = 0; k < r->nparams; k++) {
-        for (int v = 0; v < r->params[k].nvalues; v++)
-            free(r->params[k].values[v]);
-        free(r->params[k].values);
-        free(r->params[k].name);
+    for (int i = 0; i < r->ntables; i++) {
+        struct recording_table *t = &r->tables[i];
+        for (int k = 0; k < t->nparams; k++) {
+            for (int v = 0; v < t->params[k].nvalues; v++)
+                free(t->params[k].values[v]);
+            free(t->params[k].values);
+            free(t->params[k].name);
+        }
+        free(t->name);
     }
+    free(r->tables);
     free(r->points);
     free(r->name);
     *r = (struct recording){0};

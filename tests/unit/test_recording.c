@@ -68,13 +68,14 @@ static void is_the_space(const struct recording *r)
         double us;
     } points[] = {{0, 0, 500}, {0, 1, 0}, {1, 1, 1000}, {2, 0, 2500}, {2, 1, 0}};
 
-    assert_int_equal(r->nparams, 3);
-    assert_string_equal(r->params[0].name, "WIDTH");
-    assert_int_equal(r->params[0].nvalues, 3);
+    assert_int_equal(r->ntables, 1);
+    assert_int_equal(r->tables->nparams, 3);
+    assert_string_equal(r->tables->params[0].name, "WIDTH");
+    assert_int_equal(r->tables->params[0].nvalues, 3);
     for (int i = 0; i < 3; i++)
-        assert_string_equal(r->params[0].values[i], widths[i]);
-    assert_string_equal(r->params[1].values[0], "soft");
-    assert_int_equal(r->params[2].nvalues, 1);
+        assert_string_equal(r->tables->params[0].values[i], widths[i]);
+    assert_string_equal(r->tables->params[1].values[0], "soft");
+    assert_int_equal(r->tables->params[2].nvalues, 1);
     assert_int_equal(r->n, 5);
     for (int i = 0; i < 5; i++) {
         assert_int_equal(r->points[i].at.at[0], points[i].width);
@@ -155,6 +156,44 @@ static void t4_is_read(void **state)
     buf_free(&text);
 }
 
+/* Two templates: each has parameters, points and a place of its own. */
+static void templates_are_tables(void **state)
+{
+    struct recording r;
+    struct domain *d;
+    struct err e = {0};
+    struct cand c;
+    struct rng rng;
+    uint64_t rank = 0;
+    int drawn[3] = {0}, n = 0;
+
+    (void)state;
+    read_back(&r, "{\"results\": ["
+                  "{\"configuration\": {\"template\": \"b\", \"X\": 8}, \"invalidity\": \"correct\", \"measurements\": "
+                  "[{\"name\": \"time\", \"value\": 2}]},"
+                  "{\"configuration\": {\"template\": \"a\", \"X\": 8, \"Y\": 1}, \"invalidity\": \"correct\", "
+                  "\"measurements\": [{\"name\": \"time\", \"value\": 3}]},"
+                  "{\"configuration\": {\"template\": \"b\", \"X\": 4}, \"invalidity\": \"compile\"}]}");
+    assert_int_equal(r.ntables, 2);
+    assert_string_equal(r.tables[0].name, "b");
+    assert_int_equal(r.tables[1].nparams, 2);
+    assert_int_equal(recording_domain(&d, &r, &e), 0);
+    assert_int_equal(domain_templates(d), 2);
+    for (; domain_next(d, &rank, &c); n++)
+        assert_memory_equal(&c, &r.points[n].at, sizeof c);
+    assert_int_equal(n, 3);
+    rng_init(&rng, 1, "test");
+    for (int i = 0; i < 3000; i++) {
+        assert_true(domain_sample(d, &rng, &c));
+        for (int k = 0; k < 3; k++)
+            drawn[k] += cand_equal(d, &c, &r.points[k].at);
+    }
+    for (int k = 0; k < 3; k++)
+        assert_in_range(drawn[k], 870, 1130);
+    domain_close(d);
+    recording_free(&r);
+}
+
 static void what_is_no_recording_is_refused(void **state)
 {
     static const struct {
@@ -171,7 +210,8 @@ static void what_is_no_recording_is_refused(void **state)
         {"{\"tune_params\": {\"A\": [1]}, \"cache\": {\"1\": {\"B\": 1, \"time\": 1}}}",
          "cache entry 1: parameter A is missing"},
         {"{\"tune_params\": {}, \"cache\": {\"1\": {\"B\": 1, \"time\": 1}}}", "it names no parameters"},
-        {"{\"results\": []}", "it names no parameters"},
+        {"{\"results\": []}", "it lists no points"},
+        {"{\"results\": [{\"configuration\": {\"template\": \"t\"}}]}", "result 1: it names no parameters"},
         {"{\"results\": [{\"configuration\": {\"A\": 1}}, {\"configuration\": {}}]}",
          "result 2: parameter A is missing"},
         {"{\"other\": 1}", "neither `cache`"},
@@ -277,6 +317,7 @@ int main(void)
         cmocka_unit_test(gzip_is_read_alike),
         cmocka_unit_test(a_cache_of_kernel_tuner_is_read),
         cmocka_unit_test(t4_is_read),
+        cmocka_unit_test(templates_are_tables),
         cmocka_unit_test(what_is_no_recording_is_refused),
         cmocka_unit_test(its_domain_has_these_points_and_no_others),
         cmocka_unit_test(budget_and_baseline_are_those_of_the_formula),
