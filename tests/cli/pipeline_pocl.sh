@@ -8,13 +8,14 @@ opencl_smoke '[1, 2]'
 run 0 run smoke.yaml --device opencl --minutes 0.5 --json
 json "d['device'].startswith('opencl:') and d['fates'] == {'OK': d['proposals']} and 2 <= d['compiled'] <= d['proposals']"
 json "d['champion']['name'] == 'v1' and d['champion']['params']['template'] == 'fa_opencl'"
-json "len(d['trials']) == 1 and d['trials'][0]['verdict']['ratio'] > 0 and d['trials'][0]['verdict']['sessions'] == 8"
+# On a busy machine the other point may look slow enough to be left behind in the race: then there is nobody to try.
+json "len(d['trials']) == min(1, len(d['standings'])) and all(t['verdict']['ratio'] > 0 and t['verdict']['sessions'] == 8 for t in d['trials'])"
 
 # The second run confirms the first, unless the race left nobody beside the one who was crowned: then it searches again, among what is known.
 left=$(python3 -B -c '
 import json
 d = json.load(open("out"))
-print(len(d["standings"]) - (d["trials"][0]["verdict"]["outcome"] == "PROMOTE"))')
+print(len(d["standings"]) - sum(t["verdict"]["outcome"] == "PROMOTE" for t in d["trials"]))')
 run 0 run smoke.yaml --device opencl --minutes 0.5 --json
 json "d['compiled'] == 0 and d.get('confirms_run') == (1 if $left > 0 else None) and d['champion'] is not None"
 
