@@ -10,7 +10,7 @@
 #include "paths.h"
 #include "report_document.h"
 #include "report_space.h"
-#include "space.h"
+#include "track.h"
 
 enum { HTML = 1, MARKDOWN = 2, JSON = 4 };
 static const struct {
@@ -26,66 +26,17 @@ struct job {
     char stem[3584]; /* of the files: FOLDER/NAME */
 };
 
-/* ---- which track ---- */
-
-struct choice {
-    const char *name;
-    const struct job *job;
-    char track[65];
-    int n;
-    struct buf fitting, all;
-};
-
-static int consider(void *ctx, const char *track, const char *space, const char *device)
-{
-    struct choice *c = ctx;
-    const struct job *j = c->job;
-
-    buf_printf(&c->all, "\n  %s on %s, track %.12s", space, device, track);
-    if (strcmp(space, c->name) != 0 || (j->device && !strcasestr(device, j->device)) ||
-        (j->track && strncmp(track, j->track, strlen(j->track)) != 0))
-        return 0;
-    buf_printf(&c->fitting, "\n  %s on %s, track %.12s", space, device, track);
-    snprintf(c->track, sizeof c->track, "%s", track);
-    c->n++;
-    return 0;
-}
-
-/* name: of the space. */
-static int choose(struct store *s, const struct job *j, const char *name, char track[65], struct err *e)
-{
-    struct choice c = {.name = name, .job = j};
-    int rc = store_tracks(s, consider, &c, e);
-
-    if (rc == 0 && c.n > 1)
-        rc = err_set(e, ERR_USAGE, "there is more than one %s in the store: say which by --device or --track%s", name,
-                     buf_text(&c.fitting));
-    else if (rc == 0 && c.n == 0)
-        rc = err_set(e, ERR_USAGE, "no run of %s%s%s%s%s is in %s; it has%s", name, j->device ? " on " : "",
-                     j->device ? j->device : "", j->track ? " in track " : "", j->track ? j->track : "", j->store,
-                     c.all.n ? buf_text(&c.all) : " none at all: `fatune run SPACE` makes one");
-    memcpy(track, c.track, sizeof c.track);
-    buf_free(&c.fitting);
-    buf_free(&c.all);
-    return rc;
-}
-
 /* The report of operand: a space's file, or its name. */
 static int collect(const struct job *j, const char *operand, json_t **out, struct err *e)
 {
-    struct space space = {0};
     struct store *s = NULL;
-    struct stat st;
     char track[65];
-    bool file = stat(operand, &st) == 0 && S_ISREG(st.st_mode);
     int rc;
 
-    if (file) TRY(space_load(&space, operand, e));
     TRY(store_open(&s, j->store, STORE_READ, e));
-    TRY(choose(s, j, file ? space.name : operand, track, e));
+    TRY(track_find(s, j->store, &(struct track_query){operand, j->device, j->track}, track, e));
     rc = report_space(s, track, out, e);
 out:
-    space_free(&space);
     store_close(s);
     return rc;
 }

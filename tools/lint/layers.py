@@ -52,6 +52,7 @@ serve     3  * wire target
 farm      3  * wire worker
 sweep     3  * wire worker farm
 point     3  store
+track     3  store space
 sanitize  3  doc point tool
 tool      3  point worker
 plot      3  worker

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# fatune export: T4 as its schema asks for it, each candidate once with what the store has of it, and a file that fatune replay reads.
+. "$SOURCE_DIR/tests/cli/common.bash"
+[ -x "${FATUNE_FAKE:-}" ] || skip "no fake device in this build"
+program=$FATUNE_FAKE
+export FATUNE_FAKE_DEVICE=seed=3,noise=0.001,spikes=0 FATUNE_STORE=$work/f.db
+sed 's/^  FAULT:.*/  FAULT: [0, 1, 5, 6, 8]/' "$SOURCE_DIR/tests/data/spaces/planted.yaml" >planted.yaml
+cp -r "$SOURCE_DIR/tests/data/templates/planted" .
+run 0 run planted.yaml --device fake
+run 0 run planted.yaml --device fake --seed 7 --fresh
+run 0 export planted --out t4.json
+says out '^[0-9]* points: t4.json$'
+run 0 export planted.yaml
+cmp -s out t4.json || fail "the standard output and --out differ"
+python3 -B - <<'PYTHON' || fail "the export is not what the store has"
+import json, math, sqlite3
+d = json.load(open('t4.json'))
+db = sqlite3.connect('f.db')
+newest = {}
+for run, seq, cand, fate, us, params in db.execute('SELECT v.run, v.seq, c.digest, v.fate, v.us, c.params FROM evaluation v JOIN candidate c ON c.id = v.candidate ORDER BY v.run, v.seq DESC'):
+    newest[cand] = (fate, us, json.loads(params))
+word = {'OK': 'correct', 'COMPILE': 'compile', 'RENDER': 'compile', 'LIMITS': 'constraints', 'WRONG': 'correctness', 'NONDET': 'correctness', 'CORRUPT': 'correctness', 'CRASH': 'runtime', 'LAUNCH': 'runtime', 'HANG': 'timeout'}
+want = sorted(json.dumps([{'template': p['template'], **p['params']}, word[fate], us and round(us, 6)], sort_keys=True) for fate, us, p in newest.values())
+got = sorted(json.dumps([r['configuration'], r['invalidity'], round(1e3 * r['measurements'][0]['value'], 6) if r['measurements'] else None], sort_keys=True) for r in d['results'])
+assert got == want, (got[:2], want[:2])
+assert len({r['invalidity'] for r in d['results']}) >= 3 and d['schema_version'] == '1.0.0'
+for r in d['results']:
+    assert set(r) == {'timestamp', 'configuration', 'objectives', 'times', 'invalidity', 'correctness', 'measurements'}
+    assert r['correctness'] == (r['invalidity'] != 'correctness') and r['objectives'] == ['time']
+    assert bool(r['measurements']) == (r['invalidity'] == 'correct') == bool(r['times']['runtimes'])
+    assert all(0 < t < 1e3 and math.isfinite(t) for t in r['times']['runtimes'])
+PYTHON
+run 0 replay t4.json --strategy random,auto --repeats 3 --json
+json "d['spaces'][0]['points'] == len(__import__('json').load(open('t4.json'))['results']) and d['spaces'][0]['failed'] > 0"
+run 2 export nobody
+says err 'no run of nobody is in .*f.db; it has$'
+run 2 export planted --format csv
+says err "format takes t4, not 'csv'"
+run 5 export planted --store absent.db
+exit $bad
