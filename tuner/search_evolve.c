@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "search.h"
+#include "search_common.h"
 #include "search_model.h"
 
 #define START 0.15
@@ -31,28 +31,18 @@
 #define FIT_MAX 160   /* points that length scales are fitted to */
 #define CUT 0.75
 
-enum answer { PENDING, WORKED, FAILED };
-
-struct trial_point {
-    struct cand c;
-    enum answer answer;
-    double y; /* ln us, or what was expected, NAN when nothing was */
-};
-
 struct tally {
     int worked, failed;
 };
 
 struct evolve {
-    struct trial_point *points; /* in the order asked */
-    int n, cap;
-    int worked, failed;
-    int *ranking, nranking; /* points that worked, best first */
-    struct tally *tallies;  /* a value of a parameter of a template */
-    int **first;            /* [template][parameter]: where its values' tallies begin */
+    struct search_book book; /* y of a pending point: what the model expected, NAN when nothing was */
+    struct tally *tallies;   /* a value of a parameter of a template */
+    int **first;             /* [template][parameter]: where its values' tallies begin */
     struct search_model *model;
     int *in_model, nmodel; /* points in the model, in its order */
     double *values;        /* scratch, one a point */
+    int room;              /* of in_model and values */
     int fitted;            /* answers when the scales were fitted last */
     int next_default;
     int draws; /* random points that one proposal may cost */
@@ -68,16 +58,10 @@ static void evolve_close(void *state)
     if (x->first) free(x->first[0]);
     free(x->first);
     free(x->tallies);
-    free(x->points);
-    free(x->ranking);
+    search_book_free(&x->book);
     free(x->in_model);
     free(x->values);
     free(x);
-}
-
-static int live_params(const struct domain *d, int tmpl)
-{
-    return domain_unfit(d, tmpl) ? 0 : domain_template(d, tmpl)->nparams;
 }
 
 static double valid_share(struct domain *d)
@@ -101,7 +85,7 @@ static void *evolve_open(struct search *s)
     if (!x->model || !x->first || !x->first[0]) goto fail;
     for (int t = 0; t < templates; t++) {
         x->first[t] = x->first[0] + t * CAND_MAX_PARAMS;
-        for (int i = 0; i < live_params(d, t); i++) {
+        for (int i = 0; i < search_params(d, t); i++) {
             x->first[t][i] = n;
             n += domain_nvalues(d, t, i);
         }
@@ -118,18 +102,14 @@ fail:
 
 static int reserve(struct evolve *x)
 {
-    if (x->n < x->cap) return 0;
-    int cap = x->cap ? 2 * x->cap : 256;
-    struct trial_point *points = realloc(x->points, (size_t)cap * sizeof *points);
-    if (points) x->points = points;
-    int *ranking = realloc(x->ranking, (size_t)cap * sizeof *ranking);
-    if (ranking) x->ranking = ranking;
-    int *in_model = realloc(x->in_model, (size_t)cap * sizeof *in_model);
+    if (search_book_reserve(&x->book) != 0) return -1;
+    if (x->room == x->book.cap) return 0;
+    int *in_model = realloc(x->in_model, (size_t)x->book.cap * sizeof *in_model);
     if (in_model) x->in_model = in_model;
-    double *values = realloc(x->values, (size_t)cap * sizeof *values);
+    double *values = realloc(x->values, (size_t)x->book.cap * sizeof *values);
     if (values) x->values = values;
-    if (!points || !ranking || !in_model || !values) return -1;
-    x->cap = cap;
+    if (!in_model || !values) return -1;
+    x->room = x->book.cap;
     return 0;
 }
 
@@ -138,22 +118,22 @@ static int reserve(struct evolve *x)
 /* Probability that c works: naive Bayes over its values, then alike points vote. */
 static double works(const struct evolve *x, const struct domain *d, const struct cand *c)
 {
-    if (x->failed == 0) return 1;
-    double odds = log((x->worked + 1.0) / (x->failed + 1.0));
-    int n = live_params(d, c->tmpl);
+    if (x->book.failed == 0) return 1;
+    double odds = log((x->book.worked + 1.0) / (x->book.failed + 1.0));
+    int n = search_params(d, c->tmpl);
     double share = 2.0 / (n > 2 ? n : 2); /* values are not independent: temper */
     for (int i = 0; i < n; i++) {
         const struct tally *t = &x->tallies[x->first[c->tmpl][i] + c->at[i]];
-        double here = (t->worked + 1.0) / (x->worked + 2.0), there = (t->failed + 1.0) / (x->failed + 2.0);
+        double here = (t->worked + 1.0) / (x->book.worked + 2.0), there = (t->failed + 1.0) / (x->book.failed + 2.0);
         odds += share * log(here / there);
     }
     double votes = 0.3, good = 0.3 / (1 + exp(-odds));
-    for (int i = 0; i < x->n; i++) {
-        if (x->points[i].answer == PENDING) continue;
-        double k = search_model_likeness(x->model, &x->points[i].c, c);
+    for (int i = 0; i < x->book.n; i++) {
+        if (x->book.points[i].answer == SEARCH_PENDING) continue;
+        double k = search_model_likeness(x->model, &x->book.points[i].c, c);
         k *= k * k;
         votes += k;
-        if (x->points[i].answer == WORKED) good += k;
+        if (x->book.points[i].answer == SEARCH_WORKED) good += k;
     }
     return good / votes;
 }
@@ -162,7 +142,7 @@ static double works(const struct evolve *x, const struct domain *d, const struct
 
 static double distance(const struct domain *d, const struct cand *a, const struct cand *b)
 {
-    int n = live_params(d, a->tmpl);
+    int n = search_params(d, a->tmpl);
     double sum = 0;
     if (a->tmpl != b->tmpl) return CAND_MAX_PARAMS;
     for (int i = 0; i < n; i++) {
@@ -176,16 +156,13 @@ static bool ask_start(struct evolve *x, struct search *s, struct cand *out)
 {
     struct domain *d = search_domain(s);
     double farthest = -1;
-    while (x->next_default < domain_templates(d)) {
-        int t = x->next_default++;
-        if (!domain_unfit(d, t) && domain_default(d, t, out) && !search_seen(s, out)) return true;
-    }
+    if (search_default(s, &x->next_default, out)) return true;
     for (int i = 0; i < x->draws; i++) {
         struct cand c;
         double nearest = 1e9;
         if (!search_fresh(s, &c)) break;
-        for (int k = 0; k < x->n; k++) {
-            double at = distance(d, &x->points[k].c, &c);
+        for (int k = 0; k < x->book.n; k++) {
+            double at = distance(d, &x->book.points[k].c, &c);
             if (at < nearest) nearest = at;
         }
         if (nearest <= farthest) continue;
@@ -200,12 +177,13 @@ static bool ask_start(struct evolve *x, struct search *s, struct cand *out)
 /* Fills values[0..n-1] for points ids[0..n-1]: cut above, failures at the cut. */
 static void values_of(const struct evolve *x, const int *ids, int n, double *values)
 {
-    int at = (int)(CUT * (x->nranking - 1));
-    double cut = x->points[x->ranking[at]].y, middle = x->points[x->ranking[x->nranking / 2]].y;
+    int at = (int)(CUT * (x->book.nranking - 1));
+    double cut = x->book.points[x->book.ranking[at]].y,
+           middle = x->book.points[x->book.ranking[x->book.nranking / 2]].y;
     for (int i = 0; i < n; i++) {
-        const struct trial_point *p = &x->points[ids[i]];
+        const struct search_point *p = &x->book.points[ids[i]];
         double y = isnan(p->y) ? middle : p->y;
-        values[i] = p->answer == FAILED || y > cut ? cut : y;
+        values[i] = p->answer == SEARCH_FAILED || y > cut ? cut : y;
     }
 }
 
@@ -213,17 +191,17 @@ static void values_of(const struct evolve *x, const int *ids, int n, double *val
 static int choose_points(const struct evolve *x, int *out, int max, bool only_worked)
 {
     int n = 0;
-    char *take = calloc((size_t)x->n + 1, 1);
+    char *take = calloc((size_t)x->book.n + 1, 1);
     if (!take) return 0;
-    for (int i = 0; i < x->nranking && n < max / 2; i++, n++)
-        take[x->ranking[i]] = 1;
-    for (int i = x->n - 1; i >= 0 && n < max; i--) {
-        if (take[i] || (only_worked && x->points[i].answer != WORKED)) continue;
+    for (int i = 0; i < x->book.nranking && n < max / 2; i++, n++)
+        take[x->book.ranking[i]] = 1;
+    for (int i = x->book.n - 1; i >= 0 && n < max; i--) {
+        if (take[i] || (only_worked && x->book.points[i].answer != SEARCH_WORKED)) continue;
         take[i] = 1;
         n++;
     }
     n = 0;
-    for (int i = 0; i < x->n; i++)
+    for (int i = 0; i < x->book.n; i++)
         if (take[i]) out[n++] = i;
     free(take);
     return n;
@@ -238,7 +216,7 @@ static int fit(struct evolve *x)
     int n = choose_points(x, ids, FIT_MAX, true);
     values_of(x, ids, n, values);
     for (int i = 0; i < n; i++)
-        points[i] = x->points[ids[i]].c;
+        points[i] = x->book.points[ids[i]].c;
     int rc = search_model_fit(x->model, points, values, n);
     free(points);
     return rc;
@@ -247,17 +225,17 @@ static int fit(struct evolve *x)
 /* Brings the model up to date: scales are fitted again when answers have grown by a sixth. */
 static int update_model(struct evolve *x)
 {
-    int answers = x->worked + x->failed;
+    int answers = x->book.worked + x->book.failed;
     if (x->fitted == 0 || answers >= x->fitted + 4 + x->fitted / 6 || x->nmodel > MODEL_MAX + 64) {
         if (fit(x) != 0) return -1;
         x->fitted = answers;
         search_model_clear(x->model);
         x->nmodel = choose_points(x, x->in_model, MODEL_MAX, false);
         for (int i = 0; i < x->nmodel; i++)
-            if (search_model_add(x->model, &x->points[x->in_model[i]].c) != 0) return -1;
+            if (search_model_add(x->model, &x->book.points[x->in_model[i]].c) != 0) return -1;
     }
-    for (int i = x->nmodel ? x->in_model[x->nmodel - 1] + 1 : 0; i < x->n; i++) {
-        if (search_model_add(x->model, &x->points[i].c) != 0) return -1;
+    for (int i = x->nmodel ? x->in_model[x->nmodel - 1] + 1 : 0; i < x->book.n; i++) {
+        if (search_model_add(x->model, &x->book.points[i].c) != 0) return -1;
         x->in_model[x->nmodel++] = i;
     }
     values_of(x, x->in_model, x->nmodel, x->values);
@@ -271,38 +249,24 @@ static int update_model(struct evolve *x)
 static const struct cand *parent(const struct evolve *x, struct rng *r)
 {
     int at = (int)(log(1 - rng_uniform(r)) / log(0.8));
-    return &x->points[x->ranking[at % x->nranking]].c;
-}
-
-/* Moves parameter i: mostly to an adjacent value. */
-static void move(const struct domain *d, struct cand *c, int i, struct rng *r)
-{
-    int n = domain_nvalues(d, c->tmpl, i), at = c->at[i];
-    if (n < 2) return;
-    if (rng_uniform(r) < 0.6)
-        at += rng_below(r, 2) ? 1 : -1;
-    else
-        at = (at + 1 + (int)rng_below(r, (uint64_t)n - 1)) % n;
-    if (at < 0) at = 1;
-    if (at >= n) at = n - 2;
-    c->at[i] = (uint16_t)at;
+    return &x->book.points[x->book.ranking[at % x->book.nranking]].c;
 }
 
 static void mutate(const struct domain *d, struct cand *c, double share, struct rng *r)
 {
-    int n = live_params(d, c->tmpl);
+    int n = search_params(d, c->tmpl);
     for (int i = 0; i < n; i++)
-        if (rng_uniform(r) < share / n) move(d, c, i, r);
+        if (rng_uniform(r) < share / n) search_move(d, c, i, r);
 }
 
 static void offspring(const struct evolve *x, const struct domain *d, struct cand *c, struct rng *r)
 {
     double kind = rng_uniform(r);
     *c = *parent(x, r);
-    int n = live_params(d, c->tmpl);
+    int n = search_params(d, c->tmpl);
     if (n == 0) return;
     if (kind < 0.4) {
-        move(d, c, (int)rng_below(r, (uint64_t)n), r);
+        search_move(d, c, (int)rng_below(r, (uint64_t)n), r);
     } else if (kind < 0.7) {
         mutate(d, c, 2.5, r);
     } else {
@@ -320,7 +284,7 @@ static int fill_pool(const struct evolve *x, struct search *s, struct cand *pool
     struct domain *d = search_domain(s);
     struct rng *r = search_rng(s);
     struct cand near[2 * CAND_MAX_PARAMS];
-    int n = 0, k = domain_neighbours(d, &x->points[x->ranking[0]].c, true, near, 2 * CAND_MAX_PARAMS);
+    int n = 0, k = domain_neighbours(d, &x->book.points[x->book.ranking[0]].c, true, near, 2 * CAND_MAX_PARAMS);
     for (int i = 0; i < k && n < POOL / 3; i++)
         if (!search_seen(s, &near[i])) pool[n++] = near[i];
     for (int tries = 0; tries < 4 * POOL && n < POOL * 3 / 4; tries++) {
@@ -343,7 +307,7 @@ static double expected_improvement(double best, double mean, double sd)
 static bool ask_pool(struct evolve *x, struct search *s, struct cand *out)
 {
     struct cand pool[POOL];
-    double best = x->points[x->ranking[0]].y, top = -1, mean, sd;
+    double best = x->book.points[x->book.ranking[0]].y, top = -1, mean, sd;
     int n = fill_pool(x, s, pool);
     for (int i = 0; i < n; i++) {
         search_model_predict(x->model, &pool[i], &mean, &sd);
@@ -365,44 +329,27 @@ static bool evolve_ask(void *state, struct search *s, struct cand *out)
     bool some;
     if (reserve(x) != 0) return false;
     if (start < 8) start = 8;
-    if (x->n < start || x->worked < 3) {
+    if (x->book.n < start || x->book.worked < 3) {
         some = ask_start(x, s, out);
     } else {
         if (update_model(x) != 0) return false;
-        some = x->n % RANDOM_EVERY == RANDOM_EVERY - 1 ? search_fresh(s, out) : ask_pool(x, s, out);
+        some = x->book.n % RANDOM_EVERY == RANDOM_EVERY - 1 ? search_fresh(s, out) : ask_pool(x, s, out);
         if (some) search_model_predict(x->model, out, &mean, &sd);
     }
     if (!some) return false;
-    x->points[x->n++] = (struct trial_point){.c = *out, .y = mean};
+    search_book_add(&x->book, search_domain(s), out, mean, 0);
     return true;
-}
-
-static void rank_point(struct evolve *x, int id)
-{
-    int at = x->nranking++;
-    for (; at > 0 && x->points[x->ranking[at - 1]].y > x->points[id].y; at--)
-        x->ranking[at] = x->ranking[at - 1];
-    x->ranking[at] = id;
 }
 
 static void evolve_tell(void *state, struct search *s, const struct cand *c, bool ok, double us)
 {
     struct evolve *x = state;
     struct domain *d = search_domain(s);
-    uint64_t rank = domain_rank(d, c);
-    int id = 0;
-    while (id < x->n && (x->points[id].answer != PENDING || domain_rank(d, &x->points[id].c) != rank))
-        id++;
-    if (id == x->n) return; /* never asked for, or told twice */
-    struct trial_point *p = &x->points[id];
-    p->answer = ok ? WORKED : FAILED;
-    if (ok) p->y = log(us);
-    *(ok ? &x->worked : &x->failed) += 1;
-    for (int i = 0; i < live_params(d, c->tmpl); i++) {
+    if (search_book_tell(&x->book, d, c, ok, us) < 0) return;
+    for (int i = 0; i < search_params(d, c->tmpl); i++) {
         struct tally *t = &x->tallies[x->first[c->tmpl][i] + c->at[i]];
         *(ok ? &t->worked : &t->failed) += 1;
     }
-    if (ok) rank_point(x, id);
 }
 
 extern const struct search_strategy search_evolve;
