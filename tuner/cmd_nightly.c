@@ -173,7 +173,7 @@ static int exec(const struct command *self, int argc, char **argv)
         {"minutes", OPTION_DOUBLE, &n.minutes, "M", "time for all spaces together (default: each space's own)"},
         {"evaluations", OPTION_INT, &n.tune.evaluations, "N", "most proposals a space (default: the space's)"},
         {"strategy", OPTION_TEXT, &n.tune.strategy, "NAME",
-         "auto, exhaustive, random or evolve (default: the space's)"},
+         "auto, exhaustive, random, evolve, climb, anneal, genetic, differential or tabu (default: the space's)"},
         {"seed", OPTION_U64, &seed, "N", "what the nights' seeds are drawn from (default: the space's)"},
         {"jobs", OPTION_INT, &n.tune.jobs, "N", "compile workers (default: one a core)"},
         {"waivers", OPTION_TEXT, &n.tune.waivers, "FILE",

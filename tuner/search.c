@@ -34,8 +34,12 @@ struct search {
     struct set seen;
 };
 
-extern const struct search_strategy search_exhaustive, search_random, search_evolve;
-const struct search_strategy *const search_strategies[] = {&search_exhaustive, &search_random, &search_evolve, NULL};
+extern const struct search_strategy search_exhaustive, search_random, search_evolve, search_climb, search_anneal,
+    search_genetic, search_differential, search_tabu;
+const struct search_strategy *const search_strategies[] = {
+    &search_exhaustive, &search_random,       &search_evolve, &search_climb, &search_anneal,
+    &search_genetic,    &search_differential, &search_tabu,   NULL,
+};
 
 /* ---- the set of ranks ---- */
 

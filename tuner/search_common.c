@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #define WALK 32  /* steps from a point that was proposed before, until chance decides */
+#define BLIND 4  /* one in so many points is not random while nothing has worked */
 #define PASSES 2 /* a parameter that cannot move yet may after another did */
 
 /* ---- the book ---- */
@@ -74,6 +75,12 @@ int search_book_tell(struct search_book *b, const struct domain *d, const struct
         b->ranking[at] = b->ranking[at - 1];
     b->ranking[at] = id;
     return id;
+}
+
+int search_book_blind(const struct search_book *b, struct rng *r)
+{
+    int oldest = b->worked + b->failed; /* answers come in the order of asking */
+    return oldest < b->n && rng_below(r, BLIND) == 0 ? oldest : -1;
 }
 
 /* ---- points ---- */

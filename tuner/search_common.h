@@ -37,6 +37,9 @@ int search_book_add(struct search_book *b, const struct domain *d, const struct 
 int search_book_tell(struct search_book *b, const struct domain *d, const struct cand *c, bool ok, double us);
 /* The number of a point that was asked for, or -1. */
 int search_book_find(const struct search_book *b, const struct domain *d, const struct cand *c);
+/* Where to look while nothing has worked: mostly at random (-1), else around the point that is in flight for longest,
+ * which is a template's default as long as one is. */
+int search_book_blind(const struct search_book *b, struct rng *r);
 
 /* ---- points ---- */
 

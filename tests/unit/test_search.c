@@ -67,14 +67,14 @@ static void put_values(struct buf *text, int n)
     buf_puts(text, "]");
 }
 
-/* A template with parameters P0, P1, ... of sizes[i] values 0, 1, ...; rule is one constraint or NULL. */
-static void put_template(struct world *w, const char *name, const int *sizes, int n, const char *rule)
+static void put_template_in(struct world *w, const char *language, const char *name, const int *sizes, int n,
+                            const char *rule)
 {
     char folder[96];
     struct buf t = {0};
     snprintf(folder, sizeof folder, "%s/%s", w->folder, name);
     assert_int_equal(mkdir(folder, 0777), 0);
-    buf_printf(&t, "name: %s\nlanguage: opencl\nsource: kernel.cl\nentry: attention_forward\nparams:\n", name);
+    buf_printf(&t, "name: %s\nlanguage: %s\nsource: kernel.cl\nentry: attention_forward\nparams:\n", name, language);
     for (int i = 0; i < n; i++) {
         buf_printf(&t, "  P%d: {values: ", i);
         put_values(&t, sizes[i]);
@@ -96,6 +96,12 @@ static void put_template(struct world *w, const char *name, const int *sizes, in
     buf_puts(&t, "# A toy\n");
     put_file(folder, "README.md", &t);
     buf_free(&t);
+}
+
+/* A template with parameters P0, P1, ... of sizes[i] values 0, 1, ...; rule is one constraint or NULL. */
+static void put_template(struct world *w, const char *name, const int *sizes, int n, const char *rule)
+{
+    put_template_in(w, "opencl", name, sizes, n, rule);
 }
 
 static void open_domain(struct world *w, const char *templates)
@@ -168,6 +174,25 @@ static bool hopeless(const struct cand *c, double *us)
     return false;
 }
 
+static bool flat(const struct cand *c, double *us)
+{
+    (void)c;
+    *us = 7;
+    return true;
+}
+
+static bool unlucky(const struct cand *c, double *us)
+{
+    return jitter(c) > 0.7 && smooth(c, us);
+}
+
+static bool rugged_slow(const struct cand *c, double *us)
+{
+    bool ok = rugged(c, us);
+    *us *= 1024;
+    return ok;
+}
+
 /* ---- one run ---- */
 
 enum { MOST = 4096 };
@@ -226,20 +251,93 @@ static void assert_same(const struct trace *a, const struct trace *b)
 
 /* ---- tests ---- */
 
-static const char *const all[] = {"exhaustive", "random", "evolve"};
+/* Does a strategy learn from answers? */
+static bool learns(const struct search_strategy *s)
+{
+    return strcmp(s->name, "exhaustive") != 0 && strcmp(s->name, "random") != 0;
+}
+
+/* Proposals in flight: told at once, nearly, many, and none told before all are asked. */
+static const int LAGS[] = {1, 2, 8, 32, MOST};
+enum { NLAGS = sizeof LAGS / sizeof *LAGS };
+
+static void assert_covered_once(struct world *w, int count)
+{
+    static bool (*const answers[])(const struct cand *, double *) = {smooth, flat, unlucky, hopeless};
+    struct trace t;
+    bool exact;
+    assert_int_equal(domain_count(w->domain, &exact), count);
+    assert_true(exact);
+    for (const struct search_strategy *const *s = search_strategies; *s; s++)
+        for (int lag = 0; lag < NLAGS; lag++)
+            for (int i = 0; i < 4; i++) {
+                run(w, (*s)->name, 3, 1000, LAGS[lag], answers[i], &t);
+                if (t.n != count) fail_msg("%s, %d in flight: %d of %d points", (*s)->name, LAGS[lag], t.n, count);
+            }
+}
 
 static void test_small_space_is_covered_once(void **state)
 {
     struct world *w = *state;
-    struct trace t;
-    bool exact;
     put_template(w, "toy", SMALL, 3, SMALL_RULE);
     open_domain(w, "toy");
-    assert_int_equal(domain_count(w->domain, &exact), SMALL_COUNT);
-    assert_true(exact);
-    for (int i = 0; i < 3; i++) {
-        run(w, all[i], 3, 1000, 4, smooth, &t);
-        assert_int_equal(t.n, SMALL_COUNT);
+    assert_covered_once(w, SMALL_COUNT);
+}
+
+/* Points that have no neighbour: from one to another two parameters must move at once. */
+static void test_points_apart_are_covered_once(void **state)
+{
+    struct world *w = *state;
+    put_template(w, "toy", LANDSCAPE, 3, "P0 == P1 and (P1 + P2) % 2 == 0 and P2 == P1 % 6");
+    open_domain(w, "toy");
+    assert_covered_once(w, 8);
+}
+
+static void test_one_point(void **state)
+{
+    struct world *w = *state;
+    static const int ones[] = {1, 1};
+    put_template(w, "single", ones, 2, NULL);
+    put_template(w, "narrow", SMALL, 3, "P0 + P1 + P2 == 0");
+    open_domain(w, "single");
+    assert_covered_once(w, 1);
+    domain_close(w->domain);
+    space_free(&w->space);
+    open_domain(w, "narrow");
+    assert_covered_once(w, 1);
+}
+
+static void test_union_with_an_unfit_template_is_covered_once(void **state)
+{
+    struct world *w = *state;
+    static const int ones[] = {1, 1};
+    put_template_in(w, "cuda", "alien", LANDSCAPE, 8, NULL);
+    put_template(w, "first", SMALL, 3, SMALL_RULE);
+    put_template(w, "default_is_out", SMALL, 3, "P0 > 2");
+    put_template(w, "single", ones, 2, NULL);
+    open_domain(w, "alien, first, default_is_out, single");
+    assert_non_null(domain_unfit(w->domain, 0));
+    assert_covered_once(w, SMALL_COUNT + 16 + 1);
+}
+
+static void test_defaults_come_first(void **state)
+{
+    struct world *w = *state;
+    struct trace t;
+    put_template_in(w, "cuda", "alien", SMALL, 3, NULL);
+    put_template(w, "big", LANDSCAPE, 8, LANDSCAPE_RULE);
+    put_template(w, "tiny", SMALL, 3, NULL);
+    open_domain(w, "alien, big, tiny");
+    for (const struct search_strategy *const *s = search_strategies; *s; s++) {
+        if (!learns(*s)) continue;
+        for (int lag = 0; lag < NLAGS; lag++) {
+            run(w, (*s)->name, 7, 10, LAGS[lag], smooth, &t);
+            for (int i = 0; i < 2; i++) {
+                struct cand c;
+                assert_true(domain_default(w->domain, i + 1, &c));
+                assert_int_equal(t.ranks[i], domain_rank(w->domain, &c));
+            }
+        }
     }
 }
 
@@ -249,12 +347,11 @@ static void test_budget_counts_proposals(void **state)
     struct trace t;
     put_template(w, "toy", SMALL, 3, SMALL_RULE);
     open_domain(w, "toy");
-    for (int i = 0; i < 3; i++) {
-        run(w, all[i], 3, 17, 8, hopeless, &t);
-        assert_int_equal(t.n, 17);
-    }
-    run(w, "evolve", 3, 1, 1, smooth, &t);
-    assert_int_equal(t.n, 1);
+    for (const struct search_strategy *const *s = search_strategies; *s; s++)
+        for (int budget = 1; budget < 20; budget++) {
+            run(w, (*s)->name, 3, budget, 8, budget % 2 ? hopeless : smooth, &t);
+            assert_int_equal(t.n, budget);
+        }
 }
 
 static void test_equal_seeds_propose_equally(void **state)
@@ -263,29 +360,43 @@ static void test_equal_seeds_propose_equally(void **state)
     struct trace a, b, other;
     put_template(w, "toy", LANDSCAPE, 8, LANDSCAPE_RULE);
     open_domain(w, "toy");
-    for (int i = 0; i < 3; i++) {
-        run(w, all[i], 11, 80, 1, rugged, &a);
-        run(w, all[i], 11, 80, 1, rugged, &b);
-        run(w, all[i], 12, 80, 1, rugged, &other);
+    for (const struct search_strategy *const *s = search_strategies; *s; s++)
+        for (int lag = 0; lag < NLAGS; lag++) {
+            run(w, (*s)->name, 11, 80, LAGS[lag], rugged, &a);
+            run(w, (*s)->name, 11, 80, LAGS[lag], rugged, &b);
+            run(w, (*s)->name, 12, 80, LAGS[lag], rugged, &other);
+            assert_same(&a, &b);
+            assert_memory_not_equal(a.ranks, other.ranks, 80 * sizeof *a.ranks);
+            if (!learns(*s) || LAGS[lag] >= 80) continue;
+            run(w, (*s)->name, 11, 80, LAGS[lag], smooth, &b); /* answers steer it */
+            assert_memory_not_equal(a.ranks, b.ranks, 80 * sizeof *a.ranks);
+        }
+}
+
+/* Only ratios of times count: the same in nanoseconds and in seconds. (Powers of two, so that the logarithms' differences
+ * are as exact as they can be.) */
+static void test_units_do_not_matter(void **state)
+{
+    struct world *w = *state;
+    struct trace a, b;
+    put_template(w, "toy", LANDSCAPE, 8, LANDSCAPE_RULE);
+    open_domain(w, "toy");
+    for (const struct search_strategy *const *s = search_strategies; *s; s++) {
+        if (strcmp((*s)->name, "evolve") == 0) continue; /* its model's sums round differently */
+        run(w, (*s)->name, 11, 80, 4, rugged, &a);
+        run(w, (*s)->name, 11, 80, 4, rugged_slow, &b);
         assert_same(&a, &b);
-        assert_memory_not_equal(a.ranks, other.ranks, 80 * sizeof *a.ranks);
     }
-    /* Answers steer the adaptive one. */
-    run(w, "evolve", 11, 80, 1, smooth, &b);
-    assert_memory_not_equal(a.ranks, b.ranks, 80 * sizeof *a.ranks);
 }
 
 /* Goes through a log of asks and tells as a resumed run does: same calls in the same order, answers from the log. */
-static void test_replayed_log_proposes_the_same(void **state)
+static void replay(struct world *w, const char *strategy)
 {
-    struct world *w = *state;
     struct trace t;
     enum { LAG = 32, BUDGET = 100 };
-    put_template(w, "toy", LANDSCAPE, 8, LANDSCAPE_RULE);
-    open_domain(w, "toy");
-    run(w, "evolve", 5, BUDGET, LAG, rugged, &t);
+    run(w, strategy, 5, BUDGET, LAG, rugged, &t);
     assert_int_equal(t.n, BUDGET);
-    struct search *s = open_search(w, "evolve", 5, BUDGET);
+    struct search *s = open_search(w, strategy, 5, BUDGET);
     struct cand c;
     for (int n = 0; n < BUDGET; n++) {
         if (n >= LAG) {
@@ -301,6 +412,15 @@ static void test_replayed_log_proposes_the_same(void **state)
     search_close(s);
 }
 
+static void test_replayed_log_proposes_the_same(void **state)
+{
+    struct world *w = *state;
+    put_template(w, "toy", LANDSCAPE, 8, LANDSCAPE_RULE);
+    open_domain(w, "toy");
+    for (const struct search_strategy *const *s = search_strategies; *s; s++)
+        replay(w, (*s)->name);
+}
+
 static void test_wide_space(void **state)
 {
     struct world *w = *state;
@@ -314,8 +434,11 @@ static void test_wide_space(void **state)
     assert_false(exact);
     run(w, "random", 1, 200, 16, smooth, &t);
     assert_int_equal(t.n, 200);
-    run(w, "evolve", 1, 60, 16, smooth, &t);
-    assert_int_equal(t.n, 60);
+    for (const struct search_strategy *const *one = search_strategies; *one; one++) {
+        if (!learns(*one)) continue;
+        run(w, (*one)->name, 1, 60, 16, smooth, &t);
+        assert_int_equal(t.n, 60);
+    }
     assert_int_equal(search_open(&s, "exhaustive", w->domain, 1, 100, &e), -1);
     assert_int_equal(e.code, ERR_USAGE);
     assert_non_null(strstr(e.text, "exhaustive"));
@@ -364,19 +487,18 @@ static void test_everything_fails(void **state)
     struct trace t;
     put_template(w, "toy", LANDSCAPE, 8, LANDSCAPE_RULE);
     open_domain(w, "toy");
-    run(w, "evolve", 2, 70, 8, hopeless, &t);
-    assert_int_equal(t.n, 70);
-    assert_int_equal(t.failed, 70);
+    for (const struct search_strategy *const *s = search_strategies; *s; s++)
+        for (int lag = 0; lag < NLAGS; lag++) {
+            run(w, (*s)->name, 2, 70, LAGS[lag], hopeless, &t);
+            assert_int_equal(t.n, 70);
+            assert_int_equal(t.failed, 70);
+        }
 }
 
-static void test_odd_answers_do_no_harm(void **state)
+static void odd_answers(struct world *w, const char *strategy)
 {
-    struct world *w = *state;
-    struct search *s;
     struct cand c, stranger = {0};
-    put_template(w, "toy", LANDSCAPE, 8, LANDSCAPE_RULE);
-    open_domain(w, "toy");
-    s = open_search(w, "evolve", 2, 60);
+    struct search *s = open_search(w, strategy, 2, 60);
     for (int i = 0; search_ask(s, &c); i++) {
         static const double odd[] = {0, -1, 1e308, 5e-324, 3, INFINITY, 3};
         search_tell(s, &c, true, odd[i % 7]);
@@ -388,21 +510,33 @@ static void test_odd_answers_do_no_harm(void **state)
     search_close(s);
 }
 
+static void test_odd_answers_do_no_harm(void **state)
+{
+    struct world *w = *state;
+    put_template(w, "toy", LANDSCAPE, 8, LANDSCAPE_RULE);
+    open_domain(w, "toy");
+    for (const struct search_strategy *const *s = search_strategies; *s; s++)
+        odd_answers(w, (*s)->name);
+}
+
 static void test_templates_are_all_tried(void **state)
 {
     struct world *w = *state;
     struct trace t;
-    int of[2] = {0};
     put_template(w, "big", LANDSCAPE, 8, LANDSCAPE_RULE);
     put_template(w, "tiny", SMALL, 3, NULL);
     open_domain(w, "big, tiny");
-    run(w, "evolve", 4, 60, 8, smooth, &t);
-    for (int i = 0; i < t.n; i++) {
-        struct cand c;
-        assert_true(domain_from_rank(w->domain, t.ranks[i], &c));
-        of[c.tmpl]++;
+    for (const struct search_strategy *const *s = search_strategies; *s; s++) {
+        int of[2] = {0};
+        if (!learns(*s)) continue;
+        run(w, (*s)->name, 4, 60, 8, smooth, &t);
+        for (int i = 0; i < t.n; i++) {
+            struct cand c;
+            assert_true(domain_from_rank(w->domain, t.ranks[i], &c));
+            of[c.tmpl]++;
+        }
+        assert_true(of[0] > 0 && of[1] > 0);
     }
-    assert_true(of[0] > 0 && of[1] > 0);
 }
 
 /* Mean of the best at the end over seeds, and the share of seeds where the first strategy was better. */
@@ -441,10 +575,73 @@ static void test_evolve_beats_random(void **state)
     compare(w, "rugged", rugged, 32);
 }
 
+/* The slow template's default comes first: each strategy must find its way to the other one, which is four times as fast
+ * and has a quarter of the points, and down to near its optimum of 100 us. */
+static bool second_is_fast(const struct cand *c, double *us)
+{
+    smooth(c, us);
+    if (c->tmpl == 0) *us *= 4;
+    return true;
+}
+
+static void test_fast_template_wins(void **state)
+{
+    struct world *w = *state;
+    struct trace t;
+    put_template(w, "slow", LANDSCAPE, 8, LANDSCAPE_RULE);
+    put_template(w, "fast", LANDSCAPE, 8, "(P0 + P1 + P2) % 3 == 0");
+    open_domain(w, "slow, fast");
+    for (const struct search_strategy *const *s = search_strategies; *s; s++)
+        for (uint64_t seed = 1; learns(*s) && seed <= 3; seed++) {
+            run(w, (*s)->name, seed, 150, 8, second_is_fast, &t);
+            if (t.best >= 130) fail_msg("%s, seed %d: best %g us", (*s)->name, (int)seed, t.best);
+        }
+}
+
+/* On the smooth landscape each new one is better than chance on average, whether answers come at once or late. */
+static void test_each_beats_random(void **state)
+{
+    enum { SEEDS = 30, BUDGET = 100 };
+    struct world *w = *state;
+    struct trace t;
+    put_template(w, "toy", LANDSCAPE, 8, LANDSCAPE_RULE);
+    open_domain(w, "toy");
+    for (int lag = 0; lag < NLAGS - 1; lag++) {
+        double random[SEEDS], mean = 0;
+        for (int seed = 0; seed < SEEDS; seed++) {
+            run(w, "random", seed + 1, BUDGET, LAGS[lag], smooth, &t);
+            random[seed] = t.best;
+            mean += log(t.best) / SEEDS;
+        }
+        for (const struct search_strategy *const *s = search_strategies; *s; s++) {
+            double sum = 0;
+            int wins = 0;
+            if (!learns(*s) || strcmp((*s)->name, "evolve") == 0) continue; /* evolve: below */
+            for (int seed = 0; seed < SEEDS; seed++) {
+                run(w, (*s)->name, seed + 1, BUDGET, LAGS[lag], smooth, &t);
+                sum += log(t.best) / SEEDS;
+                wins += t.best < random[seed];
+            }
+            print_message("smooth, %d in flight, %d seeds, %d evaluations: %s %.2f us, random %.2f us, better in %d\n",
+                          LAGS[lag], SEEDS, BUDGET, (*s)->name, exp(sum), exp(mean), wins);
+            assert_true(sum < mean);
+            /* A fair coin does this once in 46. With 32 in flight a third of the budget is spent before the first answer. */
+            assert_true(wins >= 21 || LAGS[lag] > 8);
+        }
+    }
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {T(test_small_space_is_covered_once),
+                                       T(test_points_apart_are_covered_once),
+                                       T(test_one_point),
+                                       T(test_union_with_an_unfit_template_is_covered_once),
+                                       T(test_defaults_come_first),
+                                       T(test_units_do_not_matter),
+                                       T(test_fast_template_wins),
+                                       T(test_each_beats_random),
                                        T(test_budget_counts_proposals),
                                        T(test_equal_seeds_propose_equally),
                                        T(test_replayed_log_proposes_the_same),
