@@ -149,8 +149,8 @@ static int exec(const struct command *self, int argc, char **argv)
     const struct command_option options[] = {
         {"set", OPTION_TEXT, &set, "K=V,...", "of a SPACE: parameters that differ from the template's default"},
         {"template", OPTION_TEXT, &tmpl, "NAME", "of a SPACE: which template"},
-        {"batch", OPTION_INT, &tile.batch, "B", "the tile's batch (default 0)"},
-        {"head", OPTION_INT, &tile.head, "H", "its head of the queries (default 0)"},
+        {"batch", OPTION_INDEX, &tile.batch, "B", "the tile's batch (default 0)"},
+        {"head", OPTION_INDEX, &tile.head, "H", "its head of the queries (default 0)"},
         {"rows", OPTION_TEXT, &rows, "FROM[:N]", "its query rows (default 0:64)"},
         {"inputs", OPTION_TEXT, &inputs, "SET",
          "plain, large_logits, dominant_key, equal_rows, growing_maximum, shrinking_maximum or offset_v"},

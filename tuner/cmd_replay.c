@@ -155,13 +155,12 @@ static int exec(const struct command *self, int argc, char **argv)
     struct asked a = {.o = {.repeats = 100, .seed = 1}};
     struct err e = {0};
     const char *wanted = "auto";
-    uint64_t lag = 0;
     char *names = NULL;
     int rc;
     const struct command_option options[] = {
         {"strategy", OPTION_TEXT, &wanted, "NAME,...", "which (default auto); all: every one"},
         {"repeats", OPTION_INT, &a.o.repeats, "N", "searches with different seeds (default 100)"},
-        {"lag", OPTION_U64, &lag, "N", "answers outstanding when the next point is proposed (default 0)"},
+        {"lag", OPTION_INDEX, &a.o.lag, "N", "answers outstanding when the next point is proposed (default 0)"},
         {"budget", OPTION_INT, &a.o.budget, "N", "evaluations (default: by the rule above, for each space)"},
         {"seed", OPTION_U64, &a.o.seed, "N", "of the first search (default 1)"},
         {"json", OPTION_FLAG, &a.json, NULL, "print as JSON (docs/JSON.md)"},
@@ -173,7 +172,6 @@ static int exec(const struct command *self, int argc, char **argv)
     if (rc < 0) return command_fail(&e, a.json);
     a.quiet = a.quiet || !isatty(STDERR_FILENO);
     a.spaces = json_array();
-    a.o.lag = (int)(lag < 1001 ? lag : 1001);
     if (a.o.repeats > 100000 || a.o.lag > 1000 || a.o.budget > 1000000)
         rc = err_set(&e, ERR_USAGE, "--repeats goes to 100000, --lag to 1000, --budget to 1000000");
     if (rc == 0 && !(names = strdup(wanted))) rc = err_nomem(&e);

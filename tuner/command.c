@@ -57,9 +57,12 @@ static int set_value(const struct command_option *o, const char *text, struct er
         *(const char **)o->value = text;
         return 0;
     case OPTION_INT:
+    case OPTION_INDEX:
     case OPTION_COUNT: {
+        const int least = o->kind == OPTION_INDEX ? 0 : 1;
         long x = strtol(text, &end, 10);
-        if (errno || *end || end == text || x < 1 || x > INT_MAX) return bad_value(o, text, "a whole number from 1", e);
+        if (errno || *end || end == text || x < least || x > INT_MAX)
+            return bad_value(o, text, least ? "a whole number from 1" : "a whole number from 0", e);
         *(int *)o->value = (int)x;
         return 0;
     }

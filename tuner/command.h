@@ -23,11 +23,12 @@ extern const struct command *const commands[]; /* NULL-terminated, in the order 
 enum option_kind {
     OPTION_FLAG,
     OPTION_TEXT,
-    OPTION_INT,
+    OPTION_INT,   /* from 1 */
+    OPTION_INDEX, /* from 0 */
     OPTION_U64,
     OPTION_DOUBLE,
     OPTION_COUNT /* a number, or none: then INT_MAX */
-};               /* value: bool, const char *, int, uint64_t, double, int */
+};               /* value: bool, const char *, int, int, uint64_t, double, int */
 
 struct command_option {
     const char *name; /* without dashes; NULL ends the table */

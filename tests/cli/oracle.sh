@@ -17,7 +17,7 @@ fault() {
     json "d['fate'] == 'OK' and d['report']['departs'] == '$stage' and not d['report']['hidden']"
     json "[(s['why'].startswith('$why'), '$where' in s['where'], s['bad'] > 0, len(s['worst']) > 0) for s in d['report']['stages'] if s['stage'] == '$stage'] == [(True, True, True, True)]"
 }
-run 0 oracle "$astray" "${planted[@]}"
+run 0 oracle "$astray" "${planted[@]}" --batch 0 --head 0
 says out '^no departure$'
 says out 'the same O, bit for bit'
 fault 1 S 'all scaled by one factor, 0.675' 'scaled'
