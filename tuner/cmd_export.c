@@ -75,15 +75,15 @@ static int runtimes_of(struct export *x, const struct store_evaluation *v, json_
 static int add(void *ctx, const struct store_evaluation *v)
 {
     struct export *x = ctx;
-    json_t *runtimes, *measured = json_array();
+    json_t *runtimes, *measured;
 
     if (json_object_get(x->taken, v->cand)) return 0;
     json_object_set_new(x->taken, v->cand, json_true());
     if (runtimes_of(x, v, &runtimes) != 0) {
         json_decref(runtimes);
-        json_decref(measured);
         return 1;
     }
+    measured = json_array();
     if (v->fate == FATE_OK && isfinite(v->us))
         json_array_append_new(measured,
                               json_pack("{s:s,s:f,s:s}", "name", "time", "value", 1e-3 * v->us, "unit", "ms"));

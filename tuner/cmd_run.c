@@ -19,8 +19,7 @@ static int exec(const struct command *self, int argc, char **argv)
     int rc;
     const struct command_option options[] = {
         {"device", OPTION_TEXT, &o.device, "NAME", "auto, cuda, opencl or one of them with a number: cuda:1"},
-        {"strategy", OPTION_TEXT, &o.strategy, "NAME",
-         "auto, exhaustive, random, evolve, climb, anneal, genetic, differential or tabu (default: the space's)"},
+        {"strategy", OPTION_TEXT, &o.strategy, "NAME", "auto or one that docs/SEARCH.md lists (default: the space's)"},
         {"evaluations", OPTION_INT, &o.evaluations, "N", "most proposals (default: the space's)"},
         {"minutes", OPTION_DOUBLE, &o.minutes, "M",
          "time for searching (default: the space's); race and each trial get a quarter"},

@@ -103,14 +103,14 @@ static int order_values(struct recording *r, int table, int k, struct err *e)
     struct numbered *order = calloc((size_t)p->nvalues + 1, sizeof *order);
     char **values = calloc((size_t)p->nvalues + 1, sizeof *values);
     uint16_t *now = calloc((size_t)p->nvalues + 1, sizeof *now);
-    bool numbers = order && values && now;
-    int rc = numbers ? 0 : err_nomem(e);
+    bool numbers = p->nvalues > 0;
+    int rc = order && values && now ? 0 : err_nomem(e);
 
-    for (int v = 0; v < p->nvalues && numbers; v++) {
+    for (int v = 0; v < p->nvalues && numbers && rc == 0; v++) {
         numbers = is_number(p->values[v], &order[v].value);
         order[v].was = v;
     }
-    if (numbers) {
+    if (numbers && rc == 0) {
         qsort(order, (size_t)p->nvalues, sizeof *order, by_value);
         for (int v = 0; v < p->nvalues; v++) {
             values[v] = p->values[order[v].was];
