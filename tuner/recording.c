@@ -183,8 +183,8 @@ static int csv_head(struct recording *r, const char *at, const char *end, int *s
     for (*columns = 0; at; ++*columns) {
         size_t n;
         const char *s = field(&at, end, &n);
-        if (named(s, n, "status")) *status = *columns;
-        if (named(s, n, "mean_ms")) *time = *columns;
+        if (*status < 0 && named(s, n, "status")) *status = *columns;
+        if (*time < 0 && named(s, n, "mean_ms")) *time = *columns;
         if (*status < 0 && param_new(r->tables, s, n, e) != 0) return -1;
     }
     if (*status < 1 || *time < 0)
