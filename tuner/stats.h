@@ -61,6 +61,8 @@ enum stats_status stats_t_interval(const double *x, int n, double level, struct 
 double stats_normal_quantile(double p); /* 0 < p < 1 */
 /* Quantile of Student's t, df > 0, 0 < p < 1. */
 double stats_t_quantile(double p, double df);
+/* P(at least k marked among `drawn` drawn without replacement from marked + others), drawn at most all: Fisher's exact test, one-sided. */
+double stats_hypergeometric_tail(unsigned k, unsigned marked, unsigned others, unsigned drawn);
 
 /* label[i] (may be NULL) tells |0.6745 (x-median)/MAD| > 3.5 (Iglewicz & Hoaglin 1993); *count of them. With MAD = 0 what
  * differs from the median is an outlier. n >= 1. */
