@@ -1,5 +1,6 @@
 /* report_importance.c - which parameters mattered, a line each. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "report.h"
@@ -13,29 +14,36 @@ static const char *why_not(const json_t *m, const char *view)
 }
 
 /* "41%", "41% [38, 44]"; "-": it cannot be told. */
-static void share(struct buf *out, const json_t *x, const char *percent, const char *ci, bool exact)
+static void share(char cell[40], const json_t *x, const char *percent, const char *ci, bool exact)
 {
     const json_t *pair = json_object_get(x, ci);
-    struct buf cell = {0};
 
     if (!isfinite(number(x, percent)))
-        buf_puts(&cell, "-");
+        snprintf(cell, 40, "-");
     else if (exact)
-        buf_printf(&cell, "%.0f%%", number(x, percent));
+        snprintf(cell, 40, "%.0f%%", number(x, percent));
     else
-        buf_printf(&cell, "%.0f%% [%.0f, %.0f]", number(x, percent), json_number_value(json_array_get(pair, 0)),
-                   json_number_value(json_array_get(pair, 1)));
-    buf_printf(out, "  %-14s", buf_text(&cell));
-    buf_free(&cell);
+        snprintf(cell, 40, "%.0f%% [%.0f, %.0f]", number(x, percent), json_number_value(json_array_get(pair, 0)),
+                 json_number_value(json_array_get(pair, 1)));
 }
 
-static void shares(struct buf *out, const json_t *m, const json_t *x, const char *name)
+/* A line of the table, its last column empty or not. */
+static void row(struct buf *out, const char *name, const char *all, const char *fast, const char *last)
+{
+    if (*last)
+        buf_printf(out, "  %-32.60s  %-14s  %-14s  %s\n", name, all, fast, last);
+    else
+        buf_printf(out, "  %-32.60s  %-14s  %s\n", name, all, fast);
+}
+
+static void shares(struct buf *out, const json_t *m, const json_t *x, const char *name, const char *last)
 {
     bool exact = json_is_true(json_object_get(m, "exact"));
+    char all[40], fast[40];
 
-    buf_printf(out, "  %-32.60s", name);
-    share(out, x, "all_percent", "all_ci_percent", exact);
-    share(out, x, "fast_percent", "fast_ci_percent", exact);
+    share(all, x, "all_percent", "all_ci_percent", exact);
+    share(fast, x, "fast_percent", "fast_ci_percent", exact);
+    row(out, name, all, fast, last);
 }
 
 /* "2; 1 +35%, 4 +60%": the best value, what others cost, and which have no point there. */
@@ -78,11 +86,11 @@ static void params(struct buf *out, const json_t *m, bool all)
 
     for (size_t i = 0; i < json_array_size(list) && (all || i < SHORT_PARAMS); i++) {
         const json_t *p = json_array_get(list, i);
+        struct buf last = {0};
         if (!all && !counts(p)) break;
-        shares(out, m, p, text(p, "param"));
-        buf_puts(out, "  ");
-        costs(out, p, fast ? "fast_more_percent" : "all_more_percent");
-        buf_puts(out, "\n");
+        costs(&last, p, fast ? "fast_more_percent" : "all_more_percent");
+        shares(out, m, p, text(p, "param"), buf_text(&last));
+        buf_free(&last);
     }
 }
 
@@ -95,29 +103,22 @@ static void pairs(struct buf *out, const json_t *m, bool all)
         struct buf name = {0};
         if (!counts(p)) break;
         buf_printf(&name, "%.28s x %.28s", text(p, "a"), text(p, "b"));
-        shares(out, m, p, buf_text(&name));
-        buf_puts(out, i == 0 ? "  together, beyond each by itself\n" : "\n");
+        shares(out, m, p, buf_text(&name), i == 0 ? "together, beyond each by itself" : "");
         buf_free(&name);
     }
 }
 
-/* A line over both views: a percentage, "-" where it cannot be told. */
-static void summed(struct buf *out, const json_t *m, const char *name, const char *member)
+/* A line over both views: of 100, "-" where it cannot be told. */
+static void summed(struct buf *out, const json_t *m, const char *name, const char *member, double of)
 {
     static const char *const views[] = {"all", "fast"};
+    char cell[2][40];
 
-    buf_printf(out, "  %-32s", name);
     for (size_t i = 0; i < 2; i++) {
-        double x = number(json_object_get(m, views[i]), member);
-        struct buf cell = {0};
-        if (isfinite(x))
-            buf_printf(&cell, "%.0f%%", x);
-        else
-            buf_puts(&cell, "-");
-        buf_printf(out, "  %-14s", buf_text(&cell));
-        buf_free(&cell);
+        double x = 100 / of * number(json_object_get(m, views[i]), member);
+        snprintf(cell[i], sizeof cell[i], isfinite(x) && !*why_not(m, views[i]) ? "%.0f%%" : "-", x);
     }
-    buf_puts(out, "\n");
+    row(out, name, cell[0], cell[1], "");
 }
 
 static void failing(struct buf *out, const json_t *m)
@@ -157,12 +158,13 @@ static void template(struct buf *out, const json_t *m, bool all)
     unknown(out, m, "all", neither ? "any parameter" : "all points");
     if (!neither) {
         unknown(out, m, "fast", "the faster half");
-        buf_printf(out, "  %-32s  %-14s  %-14s  best; what others cost (%s)\n", "", "all points", "faster half",
-                   *why_not(m, "fast") ? "all points" : "faster half");
+        row(out, "", "all points", "faster half",
+            *why_not(m, "fast") ? "best; what others cost (all points)" : "best; what others cost (faster half)");
         params(out, m, all);
         pairs(out, m, all);
-        summed(out, m, "all parameters one by one", "additive_percent");
-        summed(out, m, "more than two together, noise", "rest_percent");
+        summed(out, m, "all parameters one by one", "additive_percent", 100);
+        summed(out, m, "more than two together, noise", "rest_percent", 100);
+        if (!json_is_true(json_object_get(m, "exact"))) summed(out, m, "model explains of unseen points", "r2", 1);
     }
     failing(out, m);
 }

@@ -143,17 +143,6 @@ enum stats_status stats_mann_whitney(const double *x1, int n1, const double *x2,
 enum stats_status stats_holm(const double *p, int n, double *adjusted);
 enum stats_status stats_benjamini_hochberg(const double *p, int n, double *adjusted);
 
-/* ---- factors (stats_factors.c) ---- */
-
-/* Share of the variance of y that a factor explains, a[i] >= 0 being its level at y[i]: (SS_between - (g-1) MS_within) / SS_total, epsilon
- * squared (Kelley 1935): as many levels without any effect would explain 0 on average, so less than 0 occurs. g >= 2 levels that occur,
- * n > g, else STATS_FEW. */
-enum stats_status stats_explained(const double *y, const int *a, int n, double *share);
-/* The same of what two factors explain together beyond row + column: (RSS - SS_within - (c-r) MS_within) / SS_total, RSS what least squares
- * leave of the additive model of rank r, c cells that occur (the reduction due to interaction of an unbalanced two-way table with empty cells:
- * Searle 1987), corrected as above. STATS_FEW unless n > c > r. */
-enum stats_status stats_interaction(const double *y, const int *a, const int *b, int n, double *share);
-
 /* ---- bootstrap (stats_boot.c) ---- */
 
 /* A statistic of the units index[0..n-1]; a unit may appear many times. ctx holds the data. A value that is not finite makes
