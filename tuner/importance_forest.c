@@ -7,8 +7,8 @@
  *
  * Half of the trees of a bag explain y, the others what the best sum of a function of each parameter leaves of it (Zhang, Nettleton & Zhu,
  * "Regression-enhanced random forests", 2019, arXiv:1904.10416): a leaf knows the mean of its rows alone, so where a search has been to a bad
- * region with good values of all else only, trees by themselves take that for what the region is like. Against either half alone, both
- * together erred least on recorded spaces (docs/IMPORTANCE.md).
+ * region with good values of all else only, trees by themselves take that for what the region is like. It is a compromise: with all trees
+ * of the second kind pairs came out weaker, with none main effects were further off (docs/IMPORTANCE.md).
  *
  * A tree lives while its bag is summed up, so memory does not grow with their number. */
 #include <math.h>

@@ -69,8 +69,8 @@ json "d['nights'][0]['outcome'] == 'broken'"
 keep 'list of ledger row' 0 champion ledger --store n.db --json
 json "[x['outcome'] for x in d] == ['crowned', 'kept', 'broken']"
 keep report 0 report smoke --store n.db --json
-keep "importance of a space" 0 importance smoke --store n.db --json
 json "len(d['nights']['ledger']) == 3 and d['kept']['finalists'] and d['letters']['b']['us']"
+keep "importance of a space" 0 importance smoke --store n.db --json
 # Contestants: one that is right, one that is wrong, one that is not there.
 fake=$SOURCE_DIR/tests/data/contestants/fake
 { cat "$smoke"; echo "contestants: [{name: good, command: [$fake]}, {name: bad, command: [$fake, --fault, wrong]},"
