@@ -404,7 +404,7 @@ out:
     if (rc != 0) {
         recording_free(out);
         err_set(e, why.code,
-                "%.500s: %.1000s\nfatune replay reads CSV with `status` and `mean_ms`, caches of Kernel Tuner and T4 "
+                "%.500s: %.1000s\na recording is CSV with `status` and `mean_ms`, a cache of Kernel Tuner or T4 "
                 "files, plain or gzip",
                 path, why.text);
     }

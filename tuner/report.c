@@ -508,7 +508,8 @@ void report_run(struct buf *out, const json_t *s)
     }
     report_kept(out, s);
     contestants(out, s);
-    buf_printf(out, "%.1f s in all; compiling %.1f s summed over workers, screening on the device %.1f s\n",
+    report_importance(out, json_object_get(s, "importance"), false);
+    buf_printf(out, "\n%.1f s in all; compiling %.1f s summed over workers, screening on the device %.1f s\n",
                number(seconds, "elapsed"), number(seconds, "compile_summed"), number(seconds, "check_and_measure"));
 }
 

@@ -19,6 +19,8 @@ void report_contestant(struct buf *out, const json_t *contestant);
 void report_run(struct buf *out, const json_t *summary);
 /* dead: as in a run's summary; a line for each, nothing when there is none. */
 void report_dead(struct buf *out, const json_t *dead);
+/* list: of importance, as in a run's summary; all: every parameter, not those alone that mattered most. */
+void report_importance(struct buf *out, const json_t *list, bool all);
 /* compilation: as sweep_run gives it. */
 void report_compilation(struct buf *out, const json_t *compilation);
 /* evaluation: as tune_eval gives it. */

@@ -14,6 +14,8 @@ void report_show_picture(struct page *p, struct report_pictures *pictures, enum 
 
 /* The search, the parameters and the fates. */
 void report_document_search(struct page *p, const json_t *report, struct report_pictures *pictures);
+/* Which parameters mattered. */
+void report_document_importance(struct page *p, const json_t *report, struct report_pictures *pictures);
 /* The roofline, the nights, why nobody was promoted, and where all comes from. */
 void report_document_machine(struct page *p, const json_t *report, struct report_pictures *pictures);
 

@@ -46,7 +46,7 @@ static void progress(struct page *p, const json_t *search, struct report_picture
 
 static void values(struct page *p, const json_t *t)
 {
-    static const char *const columns[] = {"=value", ">explains %", ">candidates", ">best us", ">median us", NULL};
+    static const char *const columns[] = {"=value", ">candidates", ">best us", ">median us", NULL};
     const json_t *params = json_object_get(t, "params");
     struct buf caption = {0}, fixed = {0};
     bool varied = false;
@@ -70,7 +70,6 @@ static void values(struct page *p, const json_t *t)
         for (size_t v = 0; v < json_array_size(list); v++) {
             const json_t *x = json_array_get(list, v);
             page_cell(p, "%s = %s", text(f, "param"), report_number(NUMBER, number(x, "value")));
-            page_cell(p, "%s", v ? "" : report_number(NUMBER, number(f, "explained_percent")));
             page_cell(p, "%s", report_number(NUMBER, number(x, "n")));
             page_cell(p, "%s", report_number(NUMBER, number(x, "best_us")));
             page_cell(p, "%s", report_number(NUMBER, number(x, "median_us")));
@@ -146,28 +145,6 @@ static void heat(struct page *p, const json_t *grid)
     page_table_end(p);
 }
 
-static void interactions(struct page *p, const json_t *t, struct report_pictures *pictures)
-{
-    static const char *const columns[] = {"pair", ">explains % more", NULL};
-    const json_t *list = json_object_get(t, "interactions");
-
-    page_heading(p, "Parameters that depend on each other");
-    if (json_array_size(list) == 0) {
-        page_say(p, "No pair explains more than its two parameters do by themselves, as far as the candidates that "
-                    "were measured tell.");
-        return;
-    }
-    page_table(p, "The strongest pairs: what they explain beyond both by themselves", columns);
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *x = json_array_get(list, i);
-        page_cell(p, "%s and %s", text(x, "a"), text(x, "b"));
-        page_cell(p, "%s", report_number(NUMBER, number(x, "explained_percent")));
-    }
-    page_table_end(p);
-    if (p->format == PAGE_MARKDOWN) report_show_picture(p, pictures, PICTURE_GRID); /* in HTML the table is one */
-    heat(p, json_object_get(t, "grid"));
-}
-
 static void dead(struct page *p, const json_t *report)
 {
     static const char *const columns[] = {"parameter", "template", ">pairs compared", NULL};
@@ -199,18 +176,18 @@ static void parameters(struct page *p, const json_t *report, struct report_pictu
         page_say(p, "No candidate was measured well, so nothing can be said of parameters.");
         return;
     }
+    report_document_importance(p, report, pictures);
+    page_heading(p, "What was measured of each value");
     page_say(
-        p,
-        "All candidates that were measured in this environment, each once. A parameter explains a share of the "
-        "variance of "
-        "the logarithm of the search score (epsilon squared: what as many levels without any effect would explain is "
-        "taken off, so below zero is nothing). A search prefers good values, so this tells of what was measured, not "
-        "of "
-        "the whole space.");
+        p, "All candidates that were measured in this environment, each once, by their search scores. A search prefers "
+           "good values, so a value may look good for the company that it was measured in.");
     report_show_picture(p, pictures, PICTURE_PARAMETERS);
     for (size_t i = 0; i < json_array_size(list); i++)
         values(p, json_array_get(list, i));
-    interactions(p, json_array_get(list, 0), pictures);
+    if (json_is_object(json_object_get(json_array_get(list, 0), "grid"))) {
+        if (p->format == PAGE_MARKDOWN) report_show_picture(p, pictures, PICTURE_GRID); /* in HTML the table is one */
+        heat(p, json_object_get(json_array_get(list, 0), "grid"));
+    }
     dead(p, report);
 }
 

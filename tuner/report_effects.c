@@ -1,7 +1,6 @@
-/* report_effects.c - what each parameter does: the best and the median score of each of its values, the share of the variance of the logarithm
- * of the score that it explains, and the pairs that explain most beyond their two parts (stats.h: stats_explained, stats_interaction).
- *
- * Searches do not sample evenly: a value that a strategy prefers is seen beside other good ones. Shares describe what was measured. */
+/* report_effects.c - what was measured of each parameter: the best and the median score of each of its values, and of the pair of values that
+ * matter most together. Searches do not sample evenly: a value that a strategy prefers is seen beside other good ones. What that says of the whole
+ * space is for importance.h to tell. */
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
@@ -11,7 +10,7 @@
 #include "report_space_private.h"
 #include "stats.h"
 
-enum { PARAMS = 32, PAIRS = 5, LEVELS = 64 }; /* LEVELS: more make no table */
+enum { PARAMS = 32, LEVELS = 64 }; /* LEVELS: more make no table */
 
 struct score {
     json_t *params; /* owned; of a point */
@@ -28,8 +27,8 @@ struct factor {
     const char *name;
     int64_t *values; /* ascending, each once */
     int n;
-    int *level; /* of each score */
-    double explained;
+    int *level;   /* of each score */
+    size_t place; /* what mattered most first */
 };
 
 static int take(void *ctx, const json_t *params, const char *cand, double us)
@@ -69,10 +68,9 @@ static int64_t value_of(const struct score *s, const char *name)
 }
 
 /* Owns what it fills even when it fails. */
-static int factor_open(struct factor *f, const char *name, const struct score *s, const double *y, int n, struct err *e)
+static int factor_open(struct factor *f, const char *name, const struct score *s, int n, struct err *e)
 {
     f->name = name;
-    f->explained = NAN;
     f->values = malloc(sizeof *f->values * (size_t)n);
     f->level = malloc(sizeof *f->level * (size_t)n);
     if (!f->values || !f->level) return err_nomem(e);
@@ -86,7 +84,6 @@ static int factor_open(struct factor *f, const char *name, const struct score *s
         int64_t v = value_of(&s[i], name);
         f->level[i] = (int)((int64_t *)bsearch(&v, f->values, (size_t)f->n, sizeof v, by_value) - f->values);
     }
-    stats_explained(y, f->level, n, &f->explained);
     return 0;
 }
 
@@ -94,11 +91,6 @@ static void factor_free(struct factor *f)
 {
     free(f->values);
     free(f->level);
-}
-
-static json_t *percent(double share)
-{
-    return real(100 * share);
 }
 
 /* {"n", "best_us", "median_us"} of the scores at a's level and, unless b is NULL, b's; n 0: absent. */
@@ -125,19 +117,7 @@ static json_t *factor_json(const struct score *s, int n, const struct factor *f)
         json_object_set_new(row, "value", json_integer(f->values[v]));
         json_array_append_new(values, row);
     }
-    return json_pack("{s:s,s:o,s:o}", "param", f->name, "explained_percent", percent(f->explained), "values", values);
-}
-
-struct pair_of {
-    int a, b;
-    double explained;
-};
-
-static int strongest(const void *x, const void *y)
-{
-    const struct pair_of *a = x, *b = y;
-
-    return (a->explained < b->explained) - (a->explained > b->explained);
+    return json_pack("{s:s,s:o}", "param", f->name, "values", values);
 }
 
 static json_t *grid(const struct score *s, int n, const struct factor *a, const struct factor *b)
@@ -155,38 +135,41 @@ static json_t *grid(const struct score *s, int n, const struct factor *a, const 
     return json_pack("{s:s,s:s,s:o}", "a", a->name, "b", b->name, "cells", cells);
 }
 
-/* Adds "interactions", the strongest first, and "grid" of the first, null when there is none. */
-static void pairs(json_t *out, const struct score *s, const double *y, int n, const struct factor *f, int nf)
+static const struct factor *named(const struct factor *f, int nf, const char *name)
 {
-    struct pair_of found[PARAMS * PARAMS / 2];
-    json_t *list = json_array();
-    int k = 0;
-
-    for (int a = 0; a < nf; a++)
-        for (int b = a + 1; b < nf; b++) {
-            double share;
-            if (f[a].n > LEVELS || f[b].n > LEVELS) continue;
-            if (stats_interaction(y, f[a].level, f[b].level, n, &share) == STATS_OK && share > 0)
-                found[k++] = (struct pair_of){a, b, share};
-        }
-    qsort(found, (size_t)k, sizeof *found, strongest);
-    for (int i = 0; i < k && i < PAIRS; i++)
-        json_array_append_new(list, json_pack("{s:s,s:s,s:o}", "a", f[found[i].a].name, "b", f[found[i].b].name,
-                                              "explained_percent", percent(found[i].explained)));
-    json_object_set_new(out, "interactions", list);
-    json_object_set_new(out, "grid", k > 0 ? grid(s, n, &f[found[0].a], &f[found[0].b]) : json_null());
+    for (int i = 0; i < nf; i++)
+        if (strcmp(f[i].name, name) == 0 && f[i].n <= LEVELS) return &f[i];
+    return NULL;
 }
 
-static int more_explained(const void *x, const void *y)
+/* Of the pair that matters most together; null where that is not known. */
+static json_t *grid_of(const struct score *s, int n, const struct factor *f, int nf, const json_t *importance)
+{
+    const json_t *pair = json_array_get(json_object_get(importance, "pairs"), 0);
+    const struct factor *a = named(f, nf, text(pair, "a")), *b = named(f, nf, text(pair, "b"));
+
+    return a && b ? grid(s, n, a, b) : json_null();
+}
+
+static size_t place_of(const json_t *importance, const char *name)
+{
+    const json_t *params = json_object_get(importance, "params");
+    size_t i = 0;
+
+    while (i < json_array_size(params) && strcmp(text(json_array_get(params, i), "param"), name) != 0)
+        i++;
+    return i;
+}
+
+static int more_important(const void *x, const void *y)
 {
     const struct factor *a = x, *b = y;
-    double p = isfinite(a->explained) ? a->explained : -2, q = isfinite(b->explained) ? b->explained : -2;
 
-    return p != q ? (p < q) - (p > q) : strcmp(a->name, b->name);
+    return a->place != b->place ? (a->place > b->place) - (a->place < b->place) : strcmp(a->name, b->name);
 }
 
 /* All scores are of one template, best first. */
-static int template_json(const struct score *s, int n, json_t **out, struct err *e)
+static int template_json(const struct score *s, int n, const json_t *importance, json_t **out, struct err *e)
 {
     struct factor f[PARAMS] = {0};
     double *y = malloc(sizeof *y * (size_t)n), median = NAN;
@@ -198,17 +181,17 @@ static int template_json(const struct score *s, int n, json_t **out, struct err 
     for (int i = 0; rc == 0 && i < n; i++)
         y[i] = s[i].us;
     if (rc == 0) stats_median(y, n, &median);
-    for (int i = 0; rc == 0 && i < n; i++)
-        y[i] = log(s[i].us);
     json_object_foreach(json_object_get(s->params, "params"), name, value) if (rc == 0 && nf < PARAMS) rc =
-        factor_open(&f[nf++], name, s, y, n, e);
+        factor_open(&f[nf++], name, s, n, e);
     if (rc == 0) {
-        qsort(f, (size_t)nf, sizeof *f, more_explained);
+        for (int i = 0; i < nf; i++)
+            f[i].place = place_of(importance, f[i].name);
+        qsort(f, (size_t)nf, sizeof *f, more_important);
         for (int i = 0; i < nf; i++)
             json_array_append_new(params, factor_json(s, n, &f[i]));
-        *out = json_pack("{s:s,s:i,s:f,s:o,s:O}", "template", text(s->params, "template"), "candidates", n, "best_us",
-                         s->us, "median_us", real(median), "params", params);
-        if (*out) pairs(*out, s, y, n, f, nf);
+        *out =
+            json_pack("{s:s,s:i,s:f,s:o,s:O,s:o}", "template", text(s->params, "template"), "candidates", n, "best_us",
+                      s->us, "median_us", real(median), "params", params, "grid", grid_of(s, n, f, nf, importance));
         rc = *out ? 0 : err_nomem(e);
     }
     for (int i = 0; i < nf; i++)
@@ -216,6 +199,17 @@ static int template_json(const struct score *s, int n, json_t **out, struct err 
     json_decref(params);
     free(y);
     return rc;
+}
+
+/* Of the template that these scores are of; NULL: it is not told. */
+static const json_t *importance_of(const struct store_run *run, const struct score *s)
+{
+    const json_t *list = json_object_get(run->summary, "importance");
+
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (strcmp(text(json_array_get(list, i), "template"), text(s->params, "template")) == 0)
+            return json_array_get(list, i);
+    return NULL;
 }
 
 int report_effects(struct store *s, const struct store_run *run, json_t **out, struct err *e)
@@ -235,7 +229,7 @@ int report_effects(struct store *s, const struct store_run *run, json_t **out, s
         size_t at = 0;
         for (n = 1; i + n < x.n && strcmp(text(x.of[i].params, "template"), text(x.of[i + n].params, "template")) == 0;)
             n++;
-        TRY(template_json(&x.of[i], n, &one, e));
+        TRY(template_json(&x.of[i], n, importance_of(run, &x.of[i]), &one, e));
         while (at < json_array_size(list) &&
                number(json_array_get(list, at), "best_us") <= json_number_value(json_object_get(one, "best_us")))
             at++;

@@ -202,6 +202,52 @@ static bool by_time(struct plot *p, struct buf *alt, const json_t *report)
 
 /* ---- parameters ---- */
 
+/* "x low high": of the view, NaN where it cannot be told. */
+static void told(struct buf *data, const json_t *x, const char *percent, const char *ci)
+{
+    value(data, number(x, percent));
+    value(data, first(json_object_get(x, ci), 0));
+    value(data, first(json_object_get(x, ci), 1));
+}
+
+/* Of the first template of which anything can be told. */
+static bool importance(struct plot *p, struct buf *alt, const json_t *report)
+{
+    const json_t *list = json_object_get(report, "importance"), *params = NULL;
+    const char *name = "";
+    int row = 0;
+
+    for (size_t i = 0; i < json_array_size(list) && !params; i++) {
+        const json_t *m = json_array_get(list, i);
+        name = text(m, "template");
+        if (!*text(json_object_get(m, "all"), "why") || !*text(json_object_get(m, "fast"), "why"))
+            params = json_object_get(m, "params");
+    }
+    for (size_t i = 0; i < json_array_size(params); i++) {
+        const json_t *x = json_array_get(params, i);
+        buf_printf(&p->data, "%d", ++row);
+        told(&p->data, x, "all_percent", "all_ci_percent");
+        told(&p->data, x, "fast_percent", "fast_ci_percent");
+        buf_puts(&p->data, " ");
+        plot_label(&p->data, text(x, "param"), LABEL);
+        buf_puts(&p->data, "\n");
+    }
+    p->height = FRAME + 28 + ROW * (row + 1);
+    buf_printf(
+        &p->script,
+        "set yrange [%d.6:0.4]\nset xrange [0:*<100]\nset xlabel \"%% of the variance of ln time\"\n"
+        "set key outside top center horizontal\n"
+        "plot data using 2:($1-0.13):3:4:yticlabels(8) with xerrorbars pointtype 4 pointsize 0.7 linecolor rgb "
+        "theirs title \"all points\", \\\n"
+        "  data using 5:($1+0.13):6:7 with xerrorbars pointtype 7 pointsize 0.7 linecolor rgb ours title \"faster "
+        "half\"\n",
+        row);
+    buf_printf(
+        alt, "What each parameter of %s explains, with its interval: over all valid points, and over the faster half.",
+        name);
+    return row > 0;
+}
+
 static bool parameters(struct plot *p, struct buf *alt, const json_t *report)
 {
     const json_t *t = json_array_get(json_object_get(report, "parameters"), 0), *params = json_object_get(t, "params");
@@ -234,7 +280,7 @@ static bool parameters(struct plot *p, struct buf *alt, const json_t *report)
                "  data using 2:1 with points pointtype 7 pointsize 0.7 linecolor rgb ours title \"best\", \\\n"
                "  data using 3:1 with points pointtype 4 pointsize 0.7 linecolor rgb theirs title \"median\"\n",
                row);
-    buf_printf(alt, "Best and median search score of each value of %s, the parameter that explains most on top.",
+    buf_printf(alt, "Best and median search score of each value of %s, the parameter that matters most on top.",
                text(t, "template"));
     return true;
 }
@@ -355,6 +401,7 @@ static const struct {
     [PICTURE_LETTERS] = {"letters", letters},
     [PICTURE_EVALUATIONS] = {"evaluations", by_evaluations},
     [PICTURE_TIME] = {"time", by_time},
+    [PICTURE_IMPORTANCE] = {"importance", importance},
     [PICTURE_PARAMETERS] = {"parameters", parameters},
     [PICTURE_GRID] = {"grid", grid},
     [PICTURE_ROOFLINE] = {"roofline", roofline},

@@ -295,8 +295,9 @@ static int named(void *ctx, const char *track, const char *space, const char *de
 /* What members are null until something is found; and the numbers that the words of a report use. */
 static json_t *empty(const struct collect *x)
 {
-    static const char *const members[] = {"champion", "evidence", "letters", "contestants", "best_contestant", "search",
-                                          "dead",     "roofline", "problem", "cache",       "target",          "kept"};
+    static const char *const members[] = {"champion", "evidence", "letters",    "contestants", "best_contestant",
+                                          "search",   "dead",     "importance", "roofline",    "problem",
+                                          "cache",    "target",   "kept"};
     json_t *out = json_pack("{s:s,s:s,s:{s:i,s:f,s:i},s:[]}", "track", x->track, "fatune",
                             FATUNE_VERSION " (" FATUNE_COMMIT ")", "method", "interval_percent", 95, "chart_lambda",
                             CHART_LAMBDA, "chart_limit", (int)CHART_LIMIT, "parameters");
@@ -323,6 +324,7 @@ static int fill(struct collect *x, json_t *out, struct err *e)
         TRY(report_effects(x->store, &x->search, &part, e));
         json_object_set_new(out, "parameters", part);
         if ((part = json_object_get(x->search.summary, "dead"))) json_object_set(out, "dead", part);
+        if ((part = json_object_get(x->search.summary, "importance"))) json_object_set(out, "importance", part);
     }
     TRY(problem(x, out, e));
     TRY(report_nights(x->store, x->track, &part, e));

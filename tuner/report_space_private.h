@@ -9,7 +9,7 @@
 
 /* Of one run: how the best was approached, and what became of the proposals. run: one that searched. */
 int report_search(struct store *s, const struct store_run *run, json_t **out, struct err *e);
-/* What each parameter does to the search score, over the candidates of the run's environment, by template; best template first. */
+/* The search scores of each parameter's values, over the candidates of the run's environment, by template; best template first. */
 int report_effects(struct store *s, const struct store_run *run, json_t **out, struct err *e);
 /* "template K=V K=V" of a point as the store has it. */
 void report_point_text(struct buf *out, const json_t *point);

@@ -158,6 +158,11 @@ enum stats_status stats_t_interval(const double *x, int n, double level, struct 
     return STATS_OK;
 }
 
+double stats_hypergeometric_tail(unsigned k, unsigned marked, unsigned others, unsigned drawn)
+{
+    return k == 0 ? 1.0 : gsl_cdf_hypergeometric_Q(k - 1, marked, others, drawn);
+}
+
 enum stats_status stats_outliers(const double *x, int n, bool *label, int *count)
 {
     double median, mad;

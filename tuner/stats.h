@@ -61,6 +61,8 @@ enum stats_status stats_t_interval(const double *x, int n, double level, struct 
 double stats_normal_quantile(double p); /* 0 < p < 1 */
 /* Quantile of Student's t, df > 0, 0 < p < 1. */
 double stats_t_quantile(double p, double df);
+/* P(at least k marked among `drawn` drawn without replacement from marked + others), drawn at most all: Fisher's exact test, one-sided. */
+double stats_hypergeometric_tail(unsigned k, unsigned marked, unsigned others, unsigned drawn);
 
 /* label[i] (may be NULL) tells |0.6745 (x-median)/MAD| > 3.5 (Iglewicz & Hoaglin 1993); *count of them. With MAD = 0 what
  * differs from the median is an outlier. n >= 1. */
@@ -140,17 +142,6 @@ enum stats_status stats_mann_whitney(const double *x1, int n1, const double *x2,
 /* Adjusted p-values in the order given (Holm 1979; Benjamini & Hochberg 1995). Each p in [0, 1]; n >= 1. */
 enum stats_status stats_holm(const double *p, int n, double *adjusted);
 enum stats_status stats_benjamini_hochberg(const double *p, int n, double *adjusted);
-
-/* ---- factors (stats_factors.c) ---- */
-
-/* Share of the variance of y that a factor explains, a[i] >= 0 being its level at y[i]: (SS_between - (g-1) MS_within) / SS_total, epsilon
- * squared (Kelley 1935): as many levels without any effect would explain 0 on average, so less than 0 occurs. g >= 2 levels that occur,
- * n > g, else STATS_FEW. */
-enum stats_status stats_explained(const double *y, const int *a, int n, double *share);
-/* The same of what two factors explain together beyond row + column: (RSS - SS_within - (c-r) MS_within) / SS_total, RSS what least squares
- * leave of the additive model of rank r, c cells that occur (the reduction due to interaction of an unbalanced two-way table with empty cells:
- * Searle 1987), corrected as above. STATS_FEW unless n > c > r. */
-enum stats_status stats_interaction(const double *y, const int *a, const int *b, int n, double *share);
 
 /* ---- bootstrap (stats_boot.c) ---- */
 

@@ -291,21 +291,25 @@ static int collect_point(void *ctx, const struct store_evaluation *v)
     return 0;
 }
 
-/* The parameters that changed nothing among this run's evaluations. A run that confirms another has but a few of its own: it
- * repeats what the other found. */
+json_t *tune_confirmed(struct tune *t, const char *member, struct err *e)
+{
+    struct store_run confirmed = {0};
+    json_t *list;
+
+    if (store_run_get(t->store, t->confirms, &confirmed, e) != 0) return NULL;
+    list = json_incref(json_object_get(confirmed.summary, member));
+    store_run_free(&confirmed);
+    return list ? list : json_array();
+}
+
+/* The parameters that changed nothing among this run's evaluations. */
 static json_t *dead_json(struct tune *t, struct err *e)
 {
     struct collected c = {.d = t->domain};
-    struct store_run confirmed = {0};
     json_t *dead = NULL;
     int rc;
 
-    if (t->confirms) {
-        if (store_run_get(t->store, t->confirms, &confirmed, e) != 0) return NULL;
-        dead = json_incref(json_object_get(confirmed.summary, "dead"));
-        store_run_free(&confirmed);
-        return dead ? dead : json_array();
-    }
+    if (t->confirms) return tune_confirmed(t, "dead", e);
     TRY(store_evaluations(t->store, t->run.id, collect_point, &c, e));
     rc = c.nomem ? err_nomem(e) : knobs_dead(&dead, t->domain, c.points, c.n, e);
 out:
@@ -357,7 +361,7 @@ static json_t *rule_json(const struct tune *t)
 json_t *tune_summary(struct tune *t, struct err *e)
 {
     json_t *champion = champion_json(t, e), *dead = champion ? dead_json(t, e) : NULL;
-    json_t *best = dead ? best_json(t, e) : NULL;
+    json_t *importance = dead ? tune_importance_json(t, e) : NULL, *best = importance ? best_json(t, e) : NULL;
     struct buf arm = {0};
     json_t *out;
     char problem[128], device[32];
@@ -365,17 +369,18 @@ json_t *tune_summary(struct tune *t, struct err *e)
     if (!best) {
         json_decref(champion);
         json_decref(dead);
+        json_decref(importance);
         return NULL;
     }
     problem_text(&t->space.problem, problem, sizeof problem);
     target_text(&t->target, device, sizeof device);
-    out =
-        json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:o,s:o,s:O,s:o}", "run",
-                  (json_int_t)t->run.id, "space", t->space.name, "problem", problem, "device", device, "device_name",
-                  t->target.name, "track", t->track, "strategy", t->strategy, "seed", (json_int_t)t->seed, "proposals",
-                  t->recalled > 0 ? t->recalled : t->nitems, "aliases", t->progress.aliases, "known", t->progress.known,
-                  "compiled", farm_compiled(t->farm), "best_search", best, "rule", rule_json(t), "dead", dead, "fates",
-                  fates_json(t), "standings", standings_json(t), "trials", t->trials, "champion", champion);
+    out = json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:o,s:o,s:o,s:O,s:o}", "run",
+                    (json_int_t)t->run.id, "space", t->space.name, "problem", problem, "device", device, "device_name",
+                    t->target.name, "track", t->track, "strategy", t->strategy, "seed", (json_int_t)t->seed,
+                    "proposals", t->recalled > 0 ? t->recalled : t->nitems, "aliases", t->progress.aliases, "known",
+                    t->progress.known, "compiled", farm_compiled(t->farm), "best_search", best, "rule", rule_json(t),
+                    "dead", dead, "importance", importance, "fates", fates_json(t), "standings", standings_json(t),
+                    "trials", t->trials, "champion", champion);
     if (!out) {
         err_nomem(e);
         return NULL;

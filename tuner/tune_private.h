@@ -17,6 +17,7 @@
 #define TUNE_LAG 32 /* proposals in flight; fixed, so that proposals do not depend on the number of cores */
 #define TUNE_FINALISTS 3
 #define TUNE_RACE_KEEP 8
+#define TUNE_SCREEN_FACTOR 1.5 /* what is slower than the best by more does not race */
 #define TUNE_LEAST_SESSIONS 8
 #define TUNE_RESAMPLES 9999
 
@@ -139,6 +140,12 @@ int tune_begin(struct tune *t, struct err *e);
 int tune_stages(struct tune *t, struct err *e);
 /* What `fatune run --json` prints; new reference, NULL with e set. */
 json_t *tune_summary(struct tune *t, struct err *e);
+/* The list `member` of the summary of the run that is confirmed again, whose evaluations that was found from: this run has but a few of its
+ * own. New reference, empty where there was none; NULL with e set. */
+json_t *tune_confirmed(struct tune *t, const char *member, struct err *e);
+/* tune_importance.c: which parameters mattered, of each template that reached the race, by this run's evaluations (docs/JSON.md: list of
+ * importance). New reference, NULL with e set. */
+json_t *tune_importance_json(struct tune *t, struct err *e);
 /* The standing champion as a point of this space; ERR_INPUT when it is none any more, or its template has changed. tune_search.c */
 int tune_champion_point(struct tune *t, const struct store_version *v, struct cand *out, struct err *e);
 /* The run's state becomes "confirm"; its standings, and who stood, are kept so that a restart goes on there. */

@@ -52,6 +52,8 @@ if "$program" devices | grep -q '^opencl:'; then
 fi
 printf 'A,B,status,mean_ms\n%s' "$(for i in 1 2 3 4 5 6; do echo "$i,x,ok,$i"; done)" >recorded.csv
 keep replay 0 replay recorded.csv --strategy auto,random --repeats 2 --json
+keep "importance of a space" 0 importance recorded.csv --json
+keep "importance of a space" 0 importance "$SOURCE_DIR/results/recorded/h200_space_s512/s512_t4.json.gz" --json
 keep devices 0 devices --json
 keep diagnosis 0 doctor --json
 keep 'evaluation now' 0 eval "$SOURCE_DIR/tests/data/spaces/mapped.yaml" --templates "$SOURCE_DIR/tests/data/templates" --device fake --json
@@ -68,6 +70,7 @@ keep 'list of ledger row' 0 champion ledger --store n.db --json
 json "[x['outcome'] for x in d] == ['crowned', 'kept', 'broken']"
 keep report 0 report smoke --store n.db --json
 json "len(d['nights']['ledger']) == 3 and d['kept']['finalists'] and d['letters']['b']['us']"
+keep "importance of a space" 0 importance smoke --store n.db --json
 # Contestants: one that is right, one that is wrong, one that is not there.
 fake=$SOURCE_DIR/tests/data/contestants/fake
 { cat "$smoke"; echo "contestants: [{name: good, command: [$fake]}, {name: bad, command: [$fake, --fault, wrong]},"

@@ -16,7 +16,7 @@ run 2 champion no_such_action
 
 # ---- one run
 run 0 run "$space" --device fake --evaluations 3 --json
-members="{'run','space','problem','device','device_name','track','strategy','seed','proposals','aliases','known','compiled','best_search','rule','dead','fates',"
+members="{'run','space','problem','device','device_name','track','strategy','seed','proposals','aliases','known','compiled','best_search','rule','dead','importance','fates',"
 members+="'standings','standing','trials','champion','arm','contestants','seconds'}"
 json "set(d) == $members"
 json "d['run'] == 1 and d['space'] == 'smoke' and d['device'] == 'fake:0' and d['proposals'] == 4 and d['seed'] == 42"

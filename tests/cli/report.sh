@@ -23,6 +23,13 @@ run 0 run "$space" --device fake --evaluations 40 --quiet
 says out '^why nobody was promoted$'
 says out 'finalists: 1$'
 says out 'P3 gain: .*; what is proven is [0-9.]* points of gain short$'
+run 0 report "$space" --out early
+holds early/smoke-fake-accelerator.json early/smoke-fake-accelerator.html store/f.db
+holds early/smoke-fake-accelerator.json early/smoke-fake-accelerator.md
+grep -q 'fa_wmma: share of the variance of ln time that each parameter explains' early/smoke-fake-accelerator.html &&
+    grep -q 'aria-label="What each parameter of fa_wmma explains' early/smoke-fake-accelerator.html || fail "it is not told which parameters mattered"
+run 0 report "$space" --json
+json "d['importance'][0]['params'][0]['param'] == d['parameters'][0]['params'][0]['param'] and d['parameters'][0]['grid']['a'] == d['importance'][0]['pairs'][0]['a']"
 for ((i = 0; i < 10; i++)); do run 0 nightly "$space" --device fake --evaluations 3 --quiet; done
 bytes store/f.db >before
 run 0 report "$space"
@@ -79,7 +86,7 @@ run 0 report s512 --store h200.db --out one --format json
 [ "$(ls one | sed 's/s-[a-z]*\.png/PNG/' | sort -u | tr '\n' ' ')" = 'PNG s-plots s.html s.md s512-nvidia-h200.json ' ] || fail "files: $(ls one)"
 holds one/s512-nvidia-h200.json one/s.html h200.db
 holds one/s512-nvidia-h200.json one/s.md
-[ "$(grep -c '^!\[.*\](s-[a-z]*\.png)$' one/s.md)" -eq 7 ] || fail "markdown shows no pictures"
+[ "$(grep -c '^!\[.*\](s-[a-z]*\.png)$' one/s.md)" -eq 6 ] || fail "markdown shows no pictures"
 for picture in one/s-*.png; do
     [ "$(head -c 8 "$picture" | od -An -tx1)" = ' 89 50 4e 47 0d 0a 1a 0a' ] || fail "$picture is no PNG"
 done

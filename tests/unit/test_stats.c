@@ -332,6 +332,16 @@ static void mann_whitney(void **state)
     near(w.cliff, 1, 0);
 }
 
+/* Fisher's lady tasting tea: four of eight cups, at least three of them right by chance in 17 of 70 ways. */
+static void hypergeometric(void **state)
+{
+    (void)state;
+    assert_true(fabs(stats_hypergeometric_tail(3, 4, 4, 4) - 17.0 / 70) < 1e-12);
+    assert_true(fabs(stats_hypergeometric_tail(4, 4, 4, 4) - 1.0 / 70) < 1e-12);
+    assert_true(stats_hypergeometric_tail(0, 4, 4, 4) == 1 && stats_hypergeometric_tail(5, 4, 4, 4) == 0);
+    assert_true(fabs(stats_hypergeometric_tail(6, 7, 421, 72) - 1.14903533252e-4) < 1e-14);
+}
+
 static void holm_and_bh(void **state)
 {
     const double p[] = {.01, .04, .03, .005}, holm[] = {.03, .06, .06, .02}, bh[] = {.02, .04, .04, .02};
@@ -739,6 +749,7 @@ int main(void)
         cmocka_unit_test(noncentral_t),
         cmocka_unit_test(welch),
         cmocka_unit_test(mann_whitney),
+        cmocka_unit_test(hypergeometric),
         cmocka_unit_test(holm_and_bh),
         cmocka_unit_test(bca_of_a_mean),
         cmocka_unit_test(bca_of_a_variance),

@@ -27,6 +27,7 @@ tmpl      1  space expr doc
 cand      1  space tmpl expr doc
 knobs     1  cand space tmpl
 stats     1
+importance 1 cand space tmpl stats
 search    1  cand space tmpl
 recording 1  cand space tmpl
 replay    1  cand search recording space tmpl
@@ -87,7 +88,7 @@ LIBRARIES = [
 ]
 
 # No clock, no file, no environment, no chance but the stream handed in.
-PURE = r'(verdict|stats|race|search|knobs|chart)(_\w+)?\.c'
+PURE = r'(verdict|stats|race|search|knobs|chart|importance)(_\w+)?\.c'
 IMPURE = (r'(?<![\w.>])(clock_gettime|gettimeofday|time|clock|nanosleep|usleep|fopen|open|read|write|getenv|secure_getenv|rand|'
           r'srand|random|drand48|getrandom|arc4random)\s*\(')
 # Below the commands nothing prints or exits. serve is the child's main loop: it alone may end its process, by _exit.
