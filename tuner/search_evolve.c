@@ -1,21 +1,24 @@
-/* search_evolve.c - the adaptive default: an evolution strategy whose offspring are screened by a model.
+/* search_evolve.c - the adaptive default: whatever a model expects most of, looked for everywhere and around the good points.
  *
  * 1. Start: each template's default, then a space-filling design: of a few random points the one farthest from all
  * proposed so far (maximin; Johnson, Moore and Ylvisaker, J. Stat. Planning and Inference 26, 1990), about START of the
  * budget.
- * 2. Then each proposal is the best of a pool of unseen valid points: the adjacent neighbours of the incumbent,
- * offspring of good points (one parameter moved, several mutated, uniform crossover of two parents of one template) and
- * random points. Best is the largest expected improvement over the incumbent (Jones, Schonlau and Welch, J. Global
- * Optimization 13, 1998) under the Gaussian process of search_model.h, times the probability that the point works at
- * all.
- * 3. One proposal in RANDOM_EVERY is random, so that a model that is wrong cannot lose the race against chance by much.
+ * 2. Then each proposal is the point with the largest expected improvement (Jones, Schonlau and Welch, J. Global
+ * Optimization 13, 1998) under the Gaussian process of search_model.h, times the probability that the point works at all.
+ * Candidates are all unseen points where there are at most WIDE, else as many random ones, drawn again with each fit; and there
+ * also a pool around what is known to be good: the adjacent neighbours of the incumbent and offspring (one parameter moved, several
+ * mutated, uniform crossover of two parents of one template).
+ * 3. What counts as an improvement: BOLD standard deviations of the answers below the incumbent at first, the incumbent itself at the
+ * end of the budget, in a straight line. Without, a template whose good points lie close together keeps the search for small steps while a
+ * better one, tried less, goes unseen.
+ * 4. One proposal in RANDOM_EVERY is random, so that a model that is wrong cannot lose the race against chance by much.
  *
  * Answers lag: a proposal without an answer counts with the model's own expectation ("kriging believer"; Ginsbourger,
  * Le Riche and Carraro 2010), which keeps proposals in flight apart. A failure enters the model as a bad value, and the
  * probability of working is learnt twice: from the share of failures of each parameter value (naive Bayes) and from
  * alike points.
  *
- * Time is ln microseconds, cut above at the CUT quantile: how bad the bad ones are teaches nothing about the best. */
+ * Time is ln microseconds, cut above at the CUT quantile: how bad the bad ones are teaches little about the best. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,11 +28,13 @@
 
 #define START 0.15
 #define START_DRAWS 16 /* of a dense space; fewer where rejection makes draws dear */
+#define WIDE 2048
 #define POOL 96
-#define RANDOM_EVERY 12
+#define BOLD 1.5
+#define RANDOM_EVERY 20
 #define MODEL_MAX 320 /* points in the model: cost grows with their cube */
 #define FIT_MAX 160   /* points that length scales are fitted to */
-#define CUT 0.75
+#define CUT 0.9
 
 struct tally {
     int worked, failed;
@@ -40,6 +45,11 @@ struct evolve {
     struct tally *tallies;   /* a value of a parameter of a template */
     int **first;             /* [template][parameter]: where its values' tallies begin */
     struct search_model *model;
+    struct search_view *wide, *near; /* points anywhere, of which there are nwide; the pool */
+    struct cand *anywhere;
+    int nwide;
+    bool all; /* anywhere is everywhere */
+    double *mean, *sd;
     int *in_model, nmodel; /* points in the model, in its order */
     double *values;        /* scratch, one a point */
     int room;              /* of in_model and values */
@@ -54,7 +64,12 @@ static void evolve_close(void *state)
 {
     struct evolve *x = state;
     if (!x) return;
+    search_view_close(x->wide);
+    search_view_close(x->near);
     search_model_close(x->model);
+    free(x->anywhere);
+    free(x->mean);
+    free(x->sd);
     if (x->first) free(x->first[0]);
     free(x->first);
     free(x->tallies);
@@ -73,6 +88,27 @@ static double valid_share(struct domain *d)
     return points > 0 ? (double)domain_count(d, &exact) / points : 0;
 }
 
+/* All points where they are few; false: too many. */
+static bool list_all(struct evolve *x, struct domain *d)
+{
+    uint64_t rank = 0;
+    bool exact;
+    if (domain_count(d, &exact) > WIDE || !exact) return false;
+    while (x->nwide < WIDE && domain_next(d, &rank, &x->anywhere[x->nwide]))
+        x->nwide++;
+    return true;
+}
+
+/* Where draws are dear, the points from anywhere are fewer. */
+static int draw_anywhere(struct evolve *x, struct search *s)
+{
+    int most = x->draws * (WIDE / START_DRAWS);
+    if (x->all) return 0;
+    for (x->nwide = 0; x->nwide < most; x->nwide++)
+        if (!domain_sample(search_domain(s), search_rng(s), &x->anywhere[x->nwide])) break;
+    return search_view_set(x->wide, x->anywhere, x->nwide);
+}
+
 static void *evolve_open(struct search *s)
 {
     struct domain *d = search_domain(s);
@@ -80,9 +116,16 @@ static void *evolve_open(struct search *s)
     int templates = domain_templates(d), n = 0;
     if (!x) return NULL;
     x->model = search_model_open(d);
+    if (!x->model) goto fail;
+    x->wide = search_view_open(x->model);
+    x->near = search_view_open(x->model);
+    x->anywhere = malloc(WIDE * sizeof *x->anywhere);
+    x->mean = malloc(WIDE * sizeof *x->mean);
+    x->sd = malloc(WIDE * sizeof *x->sd);
+    if (!x->wide || !x->near || !x->anywhere || !x->mean || !x->sd) goto fail;
     x->first = calloc((size_t)templates + 1, sizeof *x->first);
     if (x->first) x->first[0] = calloc((size_t)templates * CAND_MAX_PARAMS + 1, sizeof **x->first);
-    if (!x->model || !x->first || !x->first[0]) goto fail;
+    if (!x->first || !x->first[0]) goto fail;
     for (int t = 0; t < templates; t++) {
         x->first[t] = x->first[0] + t * CAND_MAX_PARAMS;
         for (int i = 0; i < search_params(d, t); i++) {
@@ -94,6 +137,8 @@ static void *evolve_open(struct search *s)
     if (!x->tallies) goto fail;
     double share = valid_share(d);
     x->draws = share > 0.01 ? START_DRAWS : share > 0.001 ? START_DRAWS / 2 : 2;
+    x->all = list_all(x, d);
+    if (x->all && search_view_set(x->wide, x->anywhere, x->nwide) != 0) goto fail;
     return x;
 fail:
     evolve_close(x);
@@ -223,11 +268,11 @@ static int fit(struct evolve *x)
 }
 
 /* Brings the model up to date: scales are fitted again when answers have grown by a sixth. */
-static int update_model(struct evolve *x)
+static int update_model(struct evolve *x, struct search *s)
 {
     int answers = x->book.worked + x->book.failed;
     if (x->fitted == 0 || answers >= x->fitted + 4 + x->fitted / 6 || x->nmodel > MODEL_MAX + 64) {
-        if (fit(x) != 0) return -1;
+        if (fit(x) != 0 || draw_anywhere(x, s) != 0) return -1;
         x->fitted = answers;
         search_model_clear(x->model);
         x->nmodel = choose_points(x, x->in_model, MODEL_MAX, false);
@@ -282,18 +327,13 @@ static void offspring(const struct evolve *x, const struct domain *d, struct can
 static int fill_pool(const struct evolve *x, struct search *s, struct cand *pool)
 {
     struct domain *d = search_domain(s);
-    struct rng *r = search_rng(s);
     struct cand near[2 * CAND_MAX_PARAMS];
     int n = 0, k = domain_neighbours(d, &x->book.points[x->book.ranking[0]].c, true, near, 2 * CAND_MAX_PARAMS);
     for (int i = 0; i < k && n < POOL / 3; i++)
         if (!search_seen(s, &near[i])) pool[n++] = near[i];
-    for (int tries = 0; tries < 4 * POOL && n < POOL * 3 / 4; tries++) {
-        offspring(x, d, &pool[n], r);
+    for (int tries = 0; tries < 4 * POOL && n < POOL; tries++) {
+        offspring(x, d, &pool[n], search_rng(s));
         if (!search_seen(s, &pool[n]) && domain_valid(d, &pool[n], NULL)) n++;
-    }
-    for (int i = 0; i < x->draws * 3 / 2 && n < POOL; i++) {
-        if (!domain_sample(d, r, &pool[n])) break;
-        if (!search_seen(s, &pool[n])) n++;
     }
     return n;
 }
@@ -304,19 +344,49 @@ static double expected_improvement(double best, double mean, double sd)
     return sd * (z * 0.5 * erfc(-z / M_SQRT2) + exp(-0.5 * z * z) * 0.3989422804014327);
 }
 
-static bool ask_pool(struct evolve *x, struct search *s, struct cand *out)
+/* What a proposal should stay below. */
+static double goal(const struct evolve *x, const struct search *s)
 {
-    struct cand pool[POOL];
-    double best = x->book.points[x->book.ranking[0]].y, top = -1, mean, sd;
-    int n = fill_pool(x, s, pool);
+    double mean = 0, squares = 0;
+    for (int i = 0; i < x->nmodel; i++)
+        mean += x->values[i] / x->nmodel;
+    for (int i = 0; i < x->nmodel; i++)
+        squares += (x->values[i] - mean) * (x->values[i] - mean) / x->nmodel;
+    double left = 1 - (double)search_asked(s) / search_budget(s);
+    return x->book.points[x->book.ranking[0]].y - BOLD * left * sqrt(squares);
+}
+
+struct choice {
+    double goal, score, mean;
+    struct cand c;
+};
+
+static int consider(struct evolve *x, struct search *s, struct search_view *v, const struct cand *points, int n,
+                    struct choice *best)
+{
+    if (search_view_predict(v, x->mean, x->sd) != 0) return -1;
     for (int i = 0; i < n; i++) {
-        search_model_predict(x->model, &pool[i], &mean, &sd);
-        double score = expected_improvement(best, mean, sd) * works(x, search_domain(s), &pool[i]);
-        if (score <= top) continue;
-        top = score;
-        *out = pool[i];
+        double score = expected_improvement(best->goal, x->mean[i], x->sd[i]);
+        if (score <= best->score || search_seen(s, &points[i])) continue;
+        score *= works(x, search_domain(s), &points[i]); /* at most 1, and dear */
+        if (score > best->score) *best = (struct choice){best->goal, score, x->mean[i], points[i]};
     }
-    return top >= 0 || search_fresh(s, out);
+    return 0;
+}
+
+/* The point that the model expects most of; false: there is none, or no memory. */
+static bool ask_model(struct evolve *x, struct search *s, struct cand *out, double *mean)
+{
+    struct choice best = {.goal = goal(x, s), .score = -1};
+    if (consider(x, s, x->wide, x->anywhere, x->nwide, &best) != 0) return false;
+    if (!x->all) {
+        struct cand pool[POOL];
+        int n = fill_pool(x, s, pool);
+        if (search_view_set(x->near, pool, n) != 0 || consider(x, s, x->near, pool, n, &best) != 0) return false;
+    }
+    *out = best.c;
+    *mean = best.mean;
+    return best.score >= 0;
 }
 
 /* ---- ask and tell ---- */
@@ -325,16 +395,16 @@ static bool evolve_ask(void *state, struct search *s, struct cand *out)
 {
     struct evolve *x = state;
     int start = (int)(START * search_budget(s));
-    double mean = (double)NAN, sd;
+    double mean = (double)NAN;
     bool some;
     if (reserve(x) != 0) return false;
     if (start < 8) start = 8;
     if (x->book.n < start || x->book.worked < 3) {
         some = ask_start(x, s, out);
     } else {
-        if (update_model(x) != 0) return false;
-        some = x->book.n % RANDOM_EVERY == RANDOM_EVERY - 1 ? search_fresh(s, out) : ask_pool(x, s, out);
-        if (some) search_model_predict(x->model, out, &mean, &sd);
+        if (update_model(x, s) != 0) return false;
+        some = x->book.n % RANDOM_EVERY != RANDOM_EVERY - 1 && ask_model(x, s, out, &mean);
+        if (!some) some = search_fresh(s, out);
     }
     if (!some) return false;
     search_book_add(&x->book, search_domain(s), out, mean, 0);
