@@ -426,7 +426,7 @@ static void told(struct tune *t, const struct tune_item *i)
  * seen the answers up to n - TUNE_LAG and no others, so a restart, which has all old answers at once, proposes the same. */
 static int proposals(struct tune *t, struct search *s, const struct past *past, struct err *e)
 {
-    bool more = true, filling = true, moved = false;
+    bool more = true, filling = true, filled = false, moved = false;
     int at = t->nforced; /* the first whose answer was not told */
 
     while (more || at < t->nitems) {
@@ -436,7 +436,9 @@ static int proposals(struct tune *t, struct search *s, const struct past *past, 
         /* On the host's CPU a window is compiled and measured to its end before the next is opened. */
         if (t->target.is_host_cpu) filling = in_flight == 0 || (filling && in_flight < TUNE_LAG);
         bool ask = more && filling && in_flight < TUNE_LAG, tell = !ask && t->items[at]->done;
-        if (!(t->target.is_host_cpu && (ask || tell)) && step(t, at, &moved, e) != 0) return -1;
+        /* The first window is proposed whole: what is measured in which order then hangs less on the compilers' luck. */
+        filled = filled || !ask;
+        if (filled && !(t->target.is_host_cpu && (ask || tell)) && step(t, at, &moved, e) != 0) return -1;
         if (ask) {
             struct cand c;
             doing(t, TIMELINE_STRATEGY);
