@@ -39,7 +39,7 @@ int farm_open(struct farm **out, struct worker_loop *l, const struct target *t, 
               double deadline_s, struct err *e);
 void farm_close(struct farm *f);
 /* Looks the key up; a hit is done at once, else the job is queued. -1: the cache cannot be written. What compiles, but spills more
- * than its manifest expects, or asks for more shared memory or registers than a block of the target has, gets FATE_LIMITS. */
+ * than its manifest expects, or asks for more shared memory or registers than a block of the target has, gets FATE_LIMITS: no device worker need be asked. */
 int farm_submit(struct farm *f, struct farm_job *j, const struct rendered *r, struct err *e);
 int farm_pending(const struct farm *f); /* jobs queued or running */
 /* Forgets what is queued (those jobs stay undone and the caller may free them) and waits for what is running. */

@@ -17,7 +17,6 @@
 static const int blocks_of_round[] = {3, 5, 10, 20, 30};
 enum { ROUNDS = sizeof blocks_of_round / sizeof *blocks_of_round, BLOCKS = 3 + 5 + 10 + 20 + 30 };
 
-#define SCREEN_FACTOR 1.5
 #define CUT_MARGIN 0.002 /* of ln time: what lies this near to the cut line stays */
 
 struct race {
@@ -150,7 +149,7 @@ static void screen(struct race *r)
     for (int i = 0; i < r->n; i++)
         if (r->live[i]) best = fmin(best, r->score[i]);
     for (int i = 0; i < r->n; i++)
-        if (r->live[i] && i != r->protected_ && r->score[i] > best + log(SCREEN_FACTOR)) r->live[i] = false;
+        if (r->live[i] && i != r->protected_ && r->score[i] > best + log(RACE_SCREEN)) r->live[i] = false;
 }
 
 static void halve(struct race *r)

@@ -16,6 +16,8 @@
 #include "err.h"
 #include "rng.h"
 
+#define RACE_SCREEN 1.5
+
 struct race;
 /* n candidates 0..n-1; protected_ is an index or -1. */
 int race_open(struct race **out, int n, int keep, int protected_, const struct rng *r, struct err *e);

@@ -482,6 +482,39 @@ static void contestants(struct buf *out, const json_t *s)
         contestant(out, json_array_get(list, i));
 }
 
+/* "NAME 1.20 s, NAME 0.30 s" of members. */
+static void seconds_of(struct buf *out, const char *row, const json_t *j, const char *const (*parts)[2])
+{
+    buf_printf(out, "  %-10s", row);
+    for (int i = 0; parts[i][0]; i++)
+        buf_printf(out, "%s %s %.2f s", i ? "," : "", parts[i][1], number(j, parts[i][0]));
+    buf_puts(out, "\n");
+}
+
+static void search_time(struct buf *out, const json_t *t, double proposals)
+{
+    static const char *const device[][2] = {
+        {"check", "checking"},  {"measure", "measuring"},      {"load", "loading"}, {"messages", "messages"},
+        {"opening", "opening"}, {"lost", "lost with workers"}, {"idle", "idle"},    {NULL, NULL}};
+    static const char *const idle[][2] = {{"compilers", "compilers"},   {"render", "rendering"}, {"store", "the store"},
+                                          {"strategy", "the strategy"}, {"other", "other"},      {NULL, NULL}};
+    static const char *const supervisor[][2] = {{"render", "rendering"},  {"store", "store"},
+                                                {"strategy", "strategy"}, {"other", "other"},
+                                                {"waiting", "waiting"},   {NULL, NULL}};
+    const json_t *compilers = json_object_get(t, "compilers");
+    double wall = number(t, "wall"), n = number(t, "invocations"), available = number(compilers, "available");
+
+    buf_printf(out, "the search took %.1f s", wall);
+    if (n > 1) buf_printf(out, " in %.0f invocations", n);
+    if (wall > 0) buf_printf(out, ", %.1f proposals a second", proposals / wall);
+    buf_puts(out, ":\n");
+    seconds_of(out, "device", json_object_get(t, "device"), device);
+    seconds_of(out, "idle for", json_object_get(t, "idle"), idle);
+    seconds_of(out, "supervisor", json_object_get(t, "supervisor"), supervisor);
+    buf_printf(out, "  compilers  busy %.1f%% of the time\n",
+               available > 0 ? 100 * number(compilers, "busy") / available : 0);
+}
+
 void report_run(struct buf *out, const json_t *s)
 {
     const json_t *champion = json_object_get(s, "champion"), *trials = json_object_get(s, "trials");
@@ -509,8 +542,10 @@ void report_run(struct buf *out, const json_t *s)
     report_kept(out, s);
     contestants(out, s);
     report_importance(out, json_object_get(s, "importance"), false);
-    buf_printf(out, "\n%.1f s in all; compiling %.1f s summed over workers, screening on the device %.1f s\n",
-               number(seconds, "elapsed"), number(seconds, "compile_summed"), number(seconds, "check_and_measure"));
+    buf_printf(out, "\n%.1f s in all; compiling %.1f s summed over workers\n", number(seconds, "elapsed"),
+               number(seconds, "compile_summed"));
+    if (json_is_object(json_object_get(seconds, "search")))
+        search_time(out, json_object_get(seconds, "search"), number(s, "proposals"));
 }
 
 /* ---- compilation ---- */

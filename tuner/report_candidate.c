@@ -107,6 +107,8 @@ static void evaluations(struct buf *out, const json_t *list)
                    text(x, "fate"));
         if (isfinite(number(x, "us")))
             buf_printf(out, ", score %.3f us, which selects and decides nothing", number(x, "us"));
+        if (*text(json_object_get(x, "detail"), "stopped"))
+            buf_printf(out, "; stopped %s", text(json_object_get(x, "detail"), "stopped"));
         if (*text(x, "equals")) buf_printf(out, "; its code is that of %.12s", text(x, "equals"));
         buf_puts(out, "\n");
         if (strcmp(text(x, "fate"), "OK") != 0 && *text(x, "log")) buf_printf(out, "%.2000s\n", text(x, "log"));

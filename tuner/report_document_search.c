@@ -5,6 +5,38 @@
 #include "report_document_private.h"
 #include "report_private.h"
 
+/* ---- time ---- */
+
+/* A row of the timeline: what, then its parts. */
+static void time_row(struct page *p, const char *what, const json_t *parts)
+{
+    struct buf line = {0};
+    const char *name;
+    const json_t *x;
+
+    json_object_foreach((json_t *)(uintptr_t)parts, name, x)
+        buf_printf(&line, "%s%s %s s", line.n ? ", " : "", name, report_number(NUMBER, json_number_value(x)));
+    page_cell(p, "%s", what);
+    page_cell(p, "%s", buf_text(&line));
+    buf_free(&line);
+}
+
+static void timeline(struct page *p, const json_t *time)
+{
+    static const char *const columns[] = {"who", "+what", NULL};
+    char caption[160];
+
+    if (!json_is_object(time)) return;
+    snprintf(caption, sizeof caption, "Where the %s s of the search went, in %s invocations",
+             report_number(NUMBER, number(time, "wall")), report_number(NUMBER, number(time, "invocations")));
+    page_table(p, caption, columns);
+    time_row(p, "device worker", json_object_get(time, "device"));
+    time_row(p, "idle, waiting for", json_object_get(time, "idle"));
+    time_row(p, "supervisor", json_object_get(time, "supervisor"));
+    time_row(p, "compile workers", json_object_get(time, "compilers"));
+    page_table_end(p);
+}
+
 /* ---- progress ---- */
 
 static void progress(struct page *p, const json_t *search, struct report_pictures *pictures)
@@ -25,6 +57,7 @@ static void progress(struct page *p, const json_t *search, struct report_picture
              report_number(NUMBER, number(search, "evaluations")), text(search, "strategy"),
              json_integer_value(json_object_get(search, "seed")), report_number(NUMBER, number(search, "aliases")),
              report_number(NUMBER, number(search, "known")));
+    timeline(p, json_object_get(search, "time"));
     if (json_array_size(best) == 0) {
         page_say(p, "None of them was measured well, so there is no best.");
         return;

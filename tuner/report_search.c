@@ -70,7 +70,8 @@ static int take(void *ctx, const struct store_evaluation *v)
 int report_search(struct store *s, const struct store_run *run, json_t **out, struct err *e)
 {
     struct search x = {.begun = seconds_of(run->started), .points = json_array(), .best = json_array()};
-    json_t *fates = json_object();
+    json_t *fates = json_object(),
+           *time = json_object_get(json_object_get(run->summary, "seconds"), "search"); /* absent in older runs */
     int n, end, rc;
 
     *out = NULL;
@@ -79,12 +80,12 @@ int report_search(struct store *s, const struct store_run *run, json_t **out, st
     TRY(store_evaluations(s, run->id, take, &x, e));
     for (int i = 0; i < FATE_N; i++)
         if (x.fates[i] > 0) json_object_set_new(fates, fate_name((enum fate)i), json_integer(x.fates[i]));
-    *out = json_pack("{s:I,s:s,s:s,s:s,s:O?,s:i,s:i,s:i,s:i,s:O,s:O,s:O,s:o}", "run", (json_int_t)run->id, "state",
+    *out = json_pack("{s:I,s:s,s:s,s:s,s:O?,s:i,s:i,s:i,s:i,s:O,s:O,s:O,s:o,s:O}", "run", (json_int_t)run->id, "state",
                      run->state, "started", run->started, "strategy",
                      *text(run->summary, "strategy") ? text(run->summary, "strategy") : text(run->settings, "strategy"),
                      "seed", json_object_get(run->settings, "seed"), "evaluations", n, "aliases", x.aliases, "known",
                      x.known, "every", x.every, "fates", fates, "points", x.points, "best", x.best, "seconds",
-                     real(run->elapsed_s));
+                     real(run->elapsed_s), "time", json_is_object(time) ? time : json_null());
     if (!*out) rc = err_nomem(e);
 out:
     json_decref(fates);

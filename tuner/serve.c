@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "rng.h"
@@ -302,30 +303,43 @@ static enum device_class do_check(struct serve *s, const json_t *r, const struct
     return check_run(s->check, &candidate, &reference, &c, serve_progress, NULL, out, e);
 }
 
-/* samples of the arm into reply; FATE_WRONG when the timed runs left another result than the run before them. */
-static enum device_class do_time(struct serve *s, const json_t *time, struct loaded *l, json_t *reply, enum fate *fate,
-                                 struct err *e)
+/* Samples of l's arm into list. With a stop_us, one is enough when it and the one that warmed up took longer: *stopped. */
+static enum device_class take_samples(struct serve *s, const json_t *time, struct loaded *l, json_t *list,
+                                      bool *stopped, struct err *e)
 {
     int n = (int)json_integer_value(json_object_get(time, "samples"));
     int k = (int)json_integer_value(json_object_get(time, "k"));
-    struct health_reading reading;
-    json_t *samples = json_array();
-    enum device_class c;
-    bool same = true;
-    double us;
+    double stop_us = json_number_value(json_object_get(time, "stop_us")), us = 0, before;
+    enum device_class c = DEVICE_OK;
 
-    json_object_set_new(reply, "samples", samples);
-    c = serve_bench(s, json_object_get(time, "bench"), e);
-    if (c == DEVICE_OK && !l->arm) {
+    if (!l->arm) {
         serve_progress(NULL, "timing");
         c = bench_arm_open(s->bench, l->kernel, &l->launch, k, &l->arm, e);
         if (c == DEVICE_OK) c = bench_sample(l->arm, &us, e); /* the first sample warms up and is not kept */
     }
-    for (int i = 0; i < n && c == DEVICE_OK; i++) {
+    for (int i = 0; i < n && c == DEVICE_OK && !*stopped; i++) {
         serve_progress(NULL, "timing");
+        before = us;
         c = bench_sample(l->arm, &us, e);
-        if (c == DEVICE_OK) json_array_append_new(samples, json_real(us));
+        if (c == DEVICE_OK) json_array_append_new(list, json_real(us));
+        *stopped = i == 0 && stop_us > 0 && before > stop_us && us > stop_us;
     }
+    return c;
+}
+
+/* Samples of the arm into reply; FATE_WRONG when the timed runs left another result than the run before them. */
+static enum device_class do_time(struct serve *s, const json_t *time, struct loaded *l, json_t *reply, enum fate *fate,
+                                 struct err *e)
+{
+    struct health_reading reading;
+    json_t *samples = json_array();
+    bool same = true, stopped = false;
+    enum device_class c;
+
+    json_object_set_new(reply, "samples", samples);
+    c = serve_bench(s, json_object_get(time, "bench"), e);
+    if (c == DEVICE_OK) c = take_samples(s, time, l, samples, &stopped, e);
+    if (c == DEVICE_OK && stopped) json_object_set_new(reply, "stopped", json_true());
     if (c == DEVICE_OK) {
         json_object_set_new(reply, "k", json_integer(bench_arm_k(l->arm)));
         if (s->health) {
@@ -349,6 +363,22 @@ void serve_room(struct serve *s)
         drop(s, &s->loaded[0]);
 }
 
+static double now_s(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Where the time of an evaluation went, for the supervisor's timeline: when it began, and when its stages were over. */
+static void put_seconds(json_t *reply, double begun, double loaded, double checked, double timed)
+{
+    json_object_set_new(
+        reply, "seconds",
+        json_pack("{s:f,s:f,s:f}", "whole", now_s() - begun, "check", checked - loaded, "measure", timed - checked));
+}
+
 static void do_evaluate(struct serve *s, const json_t *r)
 {
     const json_t *time = json_object_get(r, "time");
@@ -359,6 +389,7 @@ static void do_evaluate(struct serve *s, const json_t *r)
     struct err e = {0};
     struct loaded *l = NULL;
     json_t *reply = json_object();
+    double begun = now_s(), loaded, checked, timed;
     enum device_class c;
 
     serve_room(s);
@@ -368,6 +399,7 @@ static void do_evaluate(struct serve *s, const json_t *r)
         c = s->driver->resources(s->device, l->kernel, &res, &e);
         json_object_set_new(reply, "resources", device_resources_to_json(&res));
     }
+    loaded = now_s();
     if (c == DEVICE_OK) refused = FATE_LAUNCH;
     if (c == DEVICE_OK && json_object_get(r, "rule")) {
         c = do_check(s, r, l, &report, &e);
@@ -377,24 +409,29 @@ static void do_evaluate(struct serve *s, const json_t *r)
             err_set(&e, ERR_DEVICE, "%s", report.text); /* e keeps the first text */
         }
     }
+    checked = now_s();
     if (c == DEVICE_OK && fate == FATE_OK && time) {
         e = (struct err){0};
         c = do_time(s, time, l, reply, &fate, &e);
     }
+    timed = now_s();
     check_report_free(&report);
     if (c != DEVICE_OK) {
+        put_seconds(reply, begun, loaded, checked, timed);
         serve_class(c, refused, &e, reply);
         return;
     }
     serve_progress(NULL, "canary");
     if (s->driver->canary(s->device, &(struct err){0}) != DEVICE_OK) {
         e = (struct err){0};
+        put_seconds(reply, begun, loaded, checked, timed);
         err_set(&e, ERR_DEVICE, "the device context did not survive this kernel (canary failed)");
         serve_class(DEVICE_STICKY, FATE_CRASH, &e, reply);
     }
     if (fate != FATE_OK)
         close_bench(s); /* its tensors may have suffered; a good candidate's successor finds them drawn */
     if (!keep) drop(s, l);
+    put_seconds(reply, begun, loaded, checked, timed);
     serve_fate(fate, fate == FATE_OK ? "" : e.text, reply);
 }
 

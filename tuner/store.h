@@ -88,7 +88,8 @@ struct store_evaluation {
     int nsamples; /* written as a series of phase 'search'; not read back here */
 };
 void store_evaluation_free(struct store_evaluation *v);
-int store_evaluation_put(struct store *s, const struct store_evaluation *v, struct err *e);
+/* One transaction. candidate 0: the one of cand and params, which is added where it is new. */
+int store_evaluation_put(struct store *s, struct store_evaluation *v, struct err *e);
 /* In order of seq. */
 int store_evaluations(struct store *s, int64_t run, int (*f)(void *ctx, const struct store_evaluation *v), void *ctx,
                       struct err *e);

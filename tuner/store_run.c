@@ -293,25 +293,29 @@ static int clean_log(const char *log, struct buf *out, struct err *e)
     return buf_check(out, e);
 }
 
-int store_evaluation_put(struct store *s, const struct store_evaluation *v, struct err *e)
+int store_evaluation_put(struct store *s, struct store_evaluation *v, struct err *e)
 {
     static const char what[] = "add an evaluation";
     struct buf log = {0};
+    const bool new = v->candidate == 0;
     char now[32];
     int64_t id;
     int rc;
     if (v->log && v->log[0]) TRY(clean_log(v->log, &log, e));
     TRY(store_begin(s, what, e));
     store_now(now);
-    rc = store_write(
-        s, &id, what, e,
-        "INSERT INTO evaluation(run, seq, candidate, fate, us, binary, code, alias_of, detail, log, created)"
-        " VALUES(?,?,?,?,?,nullif(?,''),nullif(?,''),CASE WHEN ?8 < 0 THEN NULL ELSE ?8 END,?,?,?)",
-        "iiisdssijss", v->run, (int64_t)v->seq, v->candidate, fate_name(v->fate),
-        v->fate == FATE_OK ? v->us : (double)NAN, v->binary, v->code, (int64_t)v->alias_of, v->detail,
-        log.n ? buf_text(&log) : NULL, now);
+    if (new) rc = store_candidate(s, v->cand, v->params, &v->candidate, e);
+    if (rc == 0)
+        rc = store_write(
+            s, &id, what, e,
+            "INSERT INTO evaluation(run, seq, candidate, fate, us, binary, code, alias_of, detail, log, created)"
+            " VALUES(?,?,?,?,?,nullif(?,''),nullif(?,''),CASE WHEN ?8 < 0 THEN NULL ELSE ?8 END,?,?,?)",
+            "iiisdssijss", v->run, (int64_t)v->seq, v->candidate, fate_name(v->fate),
+            v->fate == FATE_OK ? v->us : (double)NAN, v->binary, v->code, (int64_t)v->alias_of, v->detail,
+            log.n ? buf_text(&log) : NULL, now);
     if (rc == 0 && v->samples) rc = store_series_put(s, id, 0, v->samples, v->nsamples, what, e);
     rc = store_end(s, rc, what, e);
+    if (rc != 0 && new) v->candidate = 0; /* it was taken back */
 out:
     buf_free(&log);
     return rc;

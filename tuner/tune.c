@@ -85,6 +85,7 @@ int tune_begin(struct tune *t, struct err *e)
         t->confirms = json_integer_value(json_object_get(t->run.settings, "confirms_run"));
     }
     t->elapsed_before = t->run.elapsed_s;
+    timeline_from_json(&t->clock, json_object_get(json_object_get(t->run.summary, "seconds"), "search"));
     rc = store_champion(t->store, t->track, &t->champion, &t->has_champion, e);
 out:
     json_decref(problem);
@@ -155,6 +156,7 @@ static int take_standing(void *ctx, const struct store_evaluation *v)
         t->recalled++;
         t->progress.fates[v->fate]++;
         if (v->alias_of >= 0) t->progress.aliases++;
+        if (json_object_get(v->detail, "stopped")) t->stopped++;
     }
     if ((rank < 0 && !standing) || v->fate != FATE_OK || (champion && t->standing)) return 0;
     i = adopt(t, v, r->e);
@@ -174,7 +176,7 @@ static int take_standing(void *ctx, const struct store_evaluation *v)
 static void forget_items(struct tune *t)
 {
     tune_items_free(t);
-    t->nstandings = t->recalled = t->progress.aliases = 0;
+    t->nstandings = t->recalled = t->progress.aliases = t->stopped = 0;
     memset(t->progress.fates, 0, sizeof t->progress.fates);
     t->standing = NULL;
     memset(t->standings, 0, sizeof t->standings);
@@ -227,9 +229,32 @@ static json_t *standings_json(const struct tune *t)
     return list;
 }
 
+json_t *tune_clock_json(const struct tune *t)
+{
+    return t->clock.invocations > 0 ? timeline_to_json(&t->clock) : json_null();
+}
+
+int tune_clock_keep(struct tune *t, struct err *e)
+{
+    double now = worker_now(), since = now - t->started;
+    json_t *summary;
+    int rc;
+
+    timeline_charge(&t->clock, farm_seconds(t->farm), now);
+    summary = tune_state(t, NULL);
+    rc = summary ? store_run_state(t->store, t->run.id, NULL, since, summary, e) : err_nomem(e);
+    json_decref(summary);
+    if (rc != 0) return -1;
+    t->elapsed_before += since;
+    t->started = now;
+    t->unkept = 0;
+    return 0;
+}
+
 json_t *tune_state(struct tune *t, const struct tune_item *winner)
 {
-    json_t *summary = json_pack("{s:o}", "standings", standings_json(t));
+    json_t *summary =
+        json_pack("{s:o,s:{s:o}}", "standings", standings_json(t), "seconds", "search", tune_clock_json(t));
 
     if (!summary) return NULL;
     if (t->standing) json_object_set_new(summary, "standing", json_integer(t->standing->seq));
@@ -374,13 +399,14 @@ json_t *tune_summary(struct tune *t, struct err *e)
     }
     problem_text(&t->space.problem, problem, sizeof problem);
     target_text(&t->target, device, sizeof device);
-    out = json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:o,s:o,s:o,s:O,s:o}", "run",
-                    (json_int_t)t->run.id, "space", t->space.name, "problem", problem, "device", device, "device_name",
-                    t->target.name, "track", t->track, "strategy", t->strategy, "seed", (json_int_t)t->seed,
-                    "proposals", t->recalled > 0 ? t->recalled : t->nitems, "aliases", t->progress.aliases, "known",
-                    t->progress.known, "compiled", farm_compiled(t->farm), "best_search", best, "rule", rule_json(t),
-                    "dead", dead, "importance", importance, "fates", fates_json(t), "standings", standings_json(t),
-                    "trials", t->trials, "champion", champion);
+    out =
+        json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:i,s:i,s:i,s:i,s:i,s:f,s:o,s:o,s:o,s:o,s:o,s:o,s:O,s:o}", "run",
+                  (json_int_t)t->run.id, "space", t->space.name, "problem", problem, "device", device, "device_name",
+                  t->target.name, "track", t->track, "strategy", t->strategy, "seed", (json_int_t)t->seed, "proposals",
+                  t->recalled > 0 ? t->recalled : t->nitems, "aliases", t->progress.aliases, "known", t->progress.known,
+                  "compiled", farm_compiled(t->farm), "stopped", t->stopped, "stop_factor", tune_stop_factor(t),
+                  "best_search", best, "rule", rule_json(t), "dead", dead, "importance", importance, "fates",
+                  fates_json(t), "standings", standings_json(t), "trials", t->trials, "champion", champion);
     if (!out) {
         err_nomem(e);
         return NULL;
@@ -399,9 +425,8 @@ json_t *tune_summary(struct tune *t, struct err *e)
     }
     json_object_set(out, "contestants", t->meetings);
     json_object_set_new(out, "seconds",
-                        json_pack("{s:f,s:f,s:f,s:f}", "elapsed", tune_elapsed(t), "compile_summed",
-                                  farm_seconds(t->farm), "check_and_measure", t->measure_s, "device_idle",
-                                  t->device_idle_s));
+                        json_pack("{s:f,s:f,s:o}", "elapsed", tune_elapsed(t), "compile_summed", farm_seconds(t->farm),
+                                  "search", tune_clock_json(t)));
     return out;
 }
 
@@ -422,6 +447,7 @@ static int begin_again(struct tune *t, struct err *e)
                 (long long)old.id);
     t->run = (struct store_run){0};
     t->outdated = false;
+    t->clock = (struct timeline){0};
     t->elapsed_before = 0;
     t->started = worker_now();
     rc = begin(t, old.key, old.space, old.environment, e);

@@ -50,7 +50,7 @@ json_t *tune_importance_json(struct tune *t, struct err *e)
     TRY(store_evaluations(t->store, t->run.id, collect, &c, e));
     if (c.nomem) TRY(err_nomem(e));
     for (size_t i = 0; i < c.n; i++)
-        if (c.fastest_us[c.points[i].cand.tmpl] <= TUNE_SCREEN_FACTOR * c.best_us) c.points[kept++] = c.points[i];
+        if (c.fastest_us[c.points[i].cand.tmpl] <= RACE_SCREEN * c.best_us) c.points[kept++] = c.points[i];
     rc = importance_list(&list, t->domain, c.points, isfinite(c.best_us) ? kept : 0, t->seed, NULL, NULL, e);
 out:
     free(c.points);

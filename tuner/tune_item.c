@@ -192,6 +192,11 @@ double tune_item_floor(const struct tune *t)
     return problem_floor_us(&t->space.problem, &t->target);
 }
 
+double tune_stop_factor(const struct tune *t)
+{
+    return t->target.is_host_cpu ? 0 : TUNE_STOP_FACTOR;
+}
+
 /* ---- the device worker ---- */
 
 int tune_device_fresh(struct tune *t, struct err *e)
@@ -200,8 +205,10 @@ int tune_device_fresh(struct tune *t, struct err *e)
     const char *error;
     enum worker_outcome outcome;
     double started = worker_now();
+    enum timeline_doing before = timeline_do(&t->clock, TIMELINE_WAIT, started);
     int rc = 0;
 
+    timeline_device(&t->clock, TIMELINE_OPENING, started);
     worker_stop(t->device);
     t->device = NULL;
     if (worker_spawn(t->loop, t->cache, &t->device, e) != 0) return -1;
@@ -215,57 +222,134 @@ int tune_device_fresh(struct tune *t, struct err *e)
         t->environment = json_incref(json_object_get(reply, "environment"));
     }
     t->open_s = worker_now() - started;
+    timeline_device(&t->clock, TIMELINE_IDLE, worker_now());
+    timeline_do(&t->clock, before, worker_now());
     json_decref(reply);
     return rc;
 }
 
-struct listener {
-    struct tune *t;
-    bool begun; /* the worker has said that it works on this request */
-};
-
 static void on_progress(void *ctx, const json_t *message)
 {
-    struct listener *l = ctx;
+    struct tune *t = ctx;
 
     (void)message;
-    l->begun = true;
-    tune_tick(l->t);
+    t->call.begun = true;
+    tune_tick(t);
+}
+
+/* What the worker says of its own time. */
+static struct timeline_work work_of(const json_t *reply)
+{
+    const json_t *j = json_object_get(reply, "seconds");
+
+    return (struct timeline_work){json_number_value(json_object_get(j, "whole")),
+                                  json_number_value(json_object_get(j, "check")),
+                                  json_number_value(json_object_get(j, "measure"))};
+}
+
+static void on_answer(void *ctx, struct worker *w, enum worker_outcome outcome, const json_t *reply)
+{
+    struct tune *t = ctx;
+    struct timeline_work work = work_of(reply);
+
+    (void)w;
+    t->call.answered = true;
+    t->call.outcome = outcome;
+    t->call.reply = json_incref((json_t *)(uintptr_t)reply);
+    if (outcome == WORKER_REPLY)
+        timeline_answered(&t->clock, &work, worker_now());
+    else
+        timeline_device(&t->clock, TIMELINE_IDLE, worker_now());
 }
 
 /* A kernel that prints more than this is named for it; what the one before it left in the pipe is never as much. */
 #define FLOOD_BYTES 65536
 
-/* One call to a live worker. A worker that was gone before it began with this request fell to something else (what ran before, the
- * machine): a fresh one is asked once more, so that nobody is blamed for another's end. */
-static int call(struct tune *t, json_t *request, enum worker_outcome *outcome, json_t **reply, struct err *e)
+/* Puts the request of the call to a live worker. */
+static int ask(struct tune *t, struct err *e)
 {
-    struct listener l = {.t = t};
+    struct tune_call *c = &t->call;
 
-    for (int tries = 0; tries < 2; tries++) {
-        if ((!t->device || !worker_alive(t->device)) && tune_device_fresh(t, e) != 0) return -1;
-        size_t printed = worker_printed(t->device);
-        *outcome = worker_call_take(t->device, json_incref(request), t->deadline_s, on_progress, &l, reply);
-        printed = worker_printed(t->device) - printed;
-        if (*reply && printed > FLOOD_BYTES)
-            json_object_set_new(*reply, "printed_bytes", json_integer((json_int_t)printed));
-        if (*outcome != WORKER_DIED || l.begun) break;
-        worker_stop(t->device);
-        t->device = NULL;
-    }
+    if ((!t->device || !worker_alive(t->device)) && tune_device_fresh(t, e) != 0) return -1;
+    c->answered = false;
+    c->printed = worker_printed(t->device);
+    timeline_device(&t->clock, TIMELINE_WORKING, worker_now());
+    worker_listen(t->device, on_progress, t);
+    if (worker_request_take(t->device, json_incref(c->request), t->deadline_s, on_answer, t, NULL) != 0)
+        on_answer(t, t->device, WORKER_DIED, NULL);
     return 0;
 }
 
-int tune_device_call(struct tune *t, json_t *request, enum fate *fate, char **text, json_t **reply, struct err *e)
+static void forget_call(struct tune *t)
 {
+    json_decref(t->call.request);
+    json_decref(t->call.reply);
+    t->call = (struct tune_call){0};
+}
+
+int tune_device_ask(struct tune *t, json_t *request, struct err *e)
+{
+    assert(!t->call.request);
+    if (!request) return err_nomem(e);
+    t->call = (struct tune_call){.request = request};
+    if (ask(t, e) == 0) return 0;
+    forget_call(t);
+    return -1;
+}
+
+bool tune_device_answered(const struct tune *t)
+{
+    return t->call.answered;
+}
+
+void tune_device_drop(struct tune *t)
+{
+    if (!t->call.request) return;
+    worker_stop(t->device);
+    t->device = NULL;
+    timeline_device(&t->clock, TIMELINE_IDLE, worker_now());
+    forget_call(t);
+}
+
+/* Waits for the answer. A worker that was gone before it began with this request fell to something else (what ran before, the machine): a
+ * fresh one is asked once more, so that nobody is blamed for another's end. */
+static int await(struct tune *t, struct err *e)
+{
+    struct tune_call *c = &t->call;
+    enum timeline_doing before = timeline_do(&t->clock, TIMELINE_WAIT, worker_now());
+    int rc = 0;
+
+    for (int tries = 0; rc == 0; tries++) {
+        while (!c->answered)
+            worker_pump(t->loop, 1);
+        if (c->outcome != WORKER_DIED || c->begun) break;
+        worker_stop(t->device);
+        t->device = NULL;
+        if (tries == 1) break;
+        rc = ask(t, e);
+    }
+    timeline_do(&t->clock, before, worker_now());
+    return rc;
+}
+
+int tune_device_take(struct tune *t, enum fate *fate, char **text, json_t **reply, struct err *e)
+{
+    struct tune_call *c = &t->call;
     enum worker_outcome outcome;
     int rc;
 
     *text = NULL;
     *fate = FATE_OK;
     *reply = NULL;
-    rc = call(t, request, &outcome, reply, e);
-    json_decref(request);
+    rc = await(t, e);
+    outcome = c->outcome;
+    if (rc == 0 && c->reply) {
+        size_t printed = worker_printed(t->device) - c->printed;
+        *reply = json_incref(c->reply);
+        if (printed > FLOOD_BYTES) json_object_set_new(*reply, "printed_bytes", json_integer((json_int_t)printed));
+        json_object_del(*reply, "seconds"); /* the timeline has them */
+    }
+    forget_call(t);
     if (rc != 0) return -1;
     if (outcome == WORKER_REPLY) {
         if (wire_error(*reply)) {
@@ -290,6 +374,14 @@ int tune_device_call(struct tune *t, json_t *request, enum fate *fate, char **te
     return tune_device_fresh(t, e);
 }
 
+int tune_device_call(struct tune *t, json_t *request, enum fate *fate, char **text, json_t **reply, struct err *e)
+{
+    *text = NULL;
+    *fate = FATE_OK;
+    *reply = NULL;
+    return tune_device_ask(t, request, e) == 0 ? tune_device_take(t, fate, text, reply, e) : -1;
+}
+
 /* ---- evaluate ---- */
 
 static json_t *rule_json(const struct tune *t, const struct tune_item *i, enum tune_check check)
@@ -303,23 +395,26 @@ static json_t *rule_json(const struct tune *t, const struct tune_item *i, enum t
                      t->target.is_host_cpu ? CHECK_BOX_CPU_S : CHECK_BOX_GPU_S, "unwritten", t->o->unwritten);
 }
 
-/* The times of an answer, which must be as many as were asked for; false: it makes no sense. */
-static bool read_samples(struct tune_item *i, const json_t *reply, double *out, int *got, int wanted)
+/* The times of an answer: as many as were asked for, or the one behind which the worker stopped as it was told to; false: it makes no sense. */
+static bool read_samples(struct tune_item *i, const json_t *reply, const struct tune_timing *timing, double *out,
+                         int *got)
 {
     const json_t *list = json_object_get(reply, "samples"), *k = json_object_get(reply, "k");
+    bool stopped = timing->stop_us > 0 && json_is_true(json_object_get(reply, "stopped"));
+    int n = stopped ? 1 : timing->samples;
     double own[64], *at = out ? out : own;
-    bool good = json_array_size(list) == (size_t)wanted && json_is_integer(k) && json_integer_value(k) > 0 &&
+    bool good = json_array_size(list) == (size_t)n && json_is_integer(k) && json_integer_value(k) > 0 &&
                 json_integer_value(k) <= BENCH_MAX_K;
 
-    assert(out || wanted <= 64);
-    for (int n = 0; n < wanted && good; n++) {
-        at[n] = json_number_value(json_array_get(list, (size_t)n));
-        good = bench_is_time(at[n]);
+    assert(out || n <= 64);
+    for (int x = 0; x < n && good; x++) {
+        at[x] = json_number_value(json_array_get(list, (size_t)x));
+        good = bench_is_time(at[x]) && (!stopped || at[x] > timing->stop_us);
     }
     if (!good) return false;
-    if (got) *got = wanted;
+    if (got) *got = n;
     i->k = (int)json_integer_value(k);
-    return stats_median(at, wanted, &i->us) == STATS_OK;
+    return stats_median(at, n, &i->us) == STATS_OK;
 }
 
 /* Faster than the arithmetic allows: whatever was timed, it was not this problem. */
@@ -335,35 +430,61 @@ static void doubt(struct tune *t, struct tune_item *i)
     set_log(i, text);
 }
 
-int tune_evaluate(struct tune *t, struct tune_item *i, enum tune_check check, int nsamples, double *samples_out,
-                  int *got, struct err *e)
+static json_t *time_json(const struct tune *t, const struct tune_item *i, const struct tune_timing *timing)
+{
+    json_t *j = json_pack("{s:i,s:i,s:o,s:b}", "samples", timing->samples, "k", i->k, "bench",
+                          tune_bench_json(t, t->seed), "verify", 1);
+
+    if (timing->stop_us > 0) json_object_set_new(j, "stop_us", json_real(timing->stop_us));
+    return j;
+}
+
+int tune_evaluate_ask(struct tune *t, const struct tune_item *i, enum tune_check check,
+                      const struct tune_timing *timing, struct err *e)
 {
     const struct tune_item *reference = i->shape ? &i->shape->reference : &t->reference;
     json_t *request =
         json_pack("{s:s,s:o,s:o}", "op", "evaluate", "problem",
                   problem_to_json(i->shape ? &i->shape->problem : &t->space.problem), "kernel", tune_kernel_json(i));
-    json_t *reply;
-    const char *name, *log;
-    char *text;
-    int rc;
 
     if (check != TUNE_NO_CHECK) {
         json_object_set_new(request, "reference", tune_kernel_json(reference));
         json_object_set_new(request, "rule", rule_json(t, i, check));
     }
-    if (nsamples > 0)
-        json_object_set_new(request, "time",
-                            json_pack("{s:i,s:i,s:o,s:b}", "samples", nsamples, "k", i->k, "bench",
-                                      tune_bench_json(t, t->seed), "verify", 1));
+    if (timing->samples > 0) json_object_set_new(request, "time", time_json(t, i, timing));
+    return tune_device_ask(t, request, e);
+}
+
+/* In words, where the worker stopped early: it is kept in place of the worker's flag. */
+static void explain_stop(struct tune_item *i, const struct tune_timing *timing)
+{
+    bool stopped = json_is_true(json_object_get(i->detail, "stopped"));
+    char text[96];
+
+    json_object_del(i->detail, "stopped");
+    if (!stopped || i->fate != FATE_OK) return;
+    snprintf(text, sizeof text, "after 1 of %d samples: %.1f x the best so far", timing->samples,
+             i->us / timing->stop_us * TUNE_STOP_FACTOR);
+    json_object_set_new(i->detail, "stopped", json_string(text));
+}
+
+int tune_evaluate_take(struct tune *t, struct tune_item *i, const struct tune_timing *timing, double *samples_out,
+                       int *got, struct err *e)
+{
+    json_t *reply;
+    const char *name, *log;
+    char *text;
+    int rc;
+
     if (got) *got = 0;
-    rc = tune_device_call(t, request, &i->fate, &text, &reply, e);
+    rc = tune_device_take(t, &i->fate, &text, &reply, e);
     if (rc == 0 && reply) {
         name = json_string_value(json_object_get(reply, "fate"));
         log = json_string_value(json_object_get(reply, "text"));
         if (!name || fate_parse(&i->fate, name) != 0) i->fate = FATE_CRASH;
         set_log(i, log && *log ? log : i->job.log);
         i->us = NAN;
-        if (nsamples > 0 && i->fate == FATE_OK && !read_samples(i, reply, samples_out, got, nsamples)) {
+        if (timing->samples > 0 && i->fate == FATE_OK && !read_samples(i, reply, timing, samples_out, got)) {
             i->fate = FATE_CRASH;
             set_log(i, "the worker's answer makes no sense: its times or their number cannot be; it was sent away");
             worker_stop(t->device);
@@ -374,6 +495,7 @@ int tune_evaluate(struct tune *t, struct tune_item *i, enum tune_check check, in
         json_object_del(i->detail, "done");
         json_object_del(i->detail, "samples");
         if (i->job.resources) json_object_set(i->detail, "compiled", i->job.resources);
+        explain_stop(i, timing);
         doubt(t, i);
     } else if (text) {
         set_log(i, text);
@@ -382,6 +504,15 @@ int tune_evaluate(struct tune *t, struct tune_item *i, enum tune_check check, in
     free(text);
     json_decref(reply);
     return rc;
+}
+
+int tune_evaluate(struct tune *t, struct tune_item *i, enum tune_check check, int nsamples, double *samples_out,
+                  int *got, struct err *e)
+{
+    const struct tune_timing timing = {.samples = nsamples};
+
+    if (tune_evaluate_ask(t, i, check, &timing, e) != 0) return -1;
+    return tune_evaluate_take(t, i, &timing, samples_out, got, e);
 }
 
 int tune_sample(struct tune *t, struct tune_item *i, double *us, bool *ok, struct err *e)

@@ -19,7 +19,7 @@
 
 static int keep_facts(struct tune *t, struct err *e)
 {
-    json_t *summary = json_pack("{s:O}", "night", t->night_facts);
+    json_t *summary = json_pack("{s:O,s:{s:o}}", "night", t->night_facts, "seconds", "search", tune_clock_json(t));
     int rc = summary ? store_run_state(t->store, t->run.id, NULL, 0, summary, e) : err_nomem(e);
 
     json_decref(summary);

@@ -208,6 +208,7 @@ out:
 void tune_close(struct tune *t)
 {
     tune_contestants_close(t);
+    tune_device_drop(t);
     worker_stop(t->device);
     farm_close(t->farm);
     worker_loop_close(t->loop);

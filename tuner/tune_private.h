@@ -7,19 +7,24 @@
 #include "farm.h"
 #include "health.h"
 #include "paths.h"
+#include "race.h"
 #include "rng.h"
 #include "sanitize.h"
 #include "space.h"
 #include "store.h"
+#include "timeline.h"
 #include "tune.h"
 #include "worker.h"
 
 #define TUNE_LAG 32 /* proposals in flight; fixed, so that proposals do not depend on the number of cores */
 #define TUNE_FINALISTS 3
 #define TUNE_RACE_KEEP 8
-#define TUNE_SCREEN_FACTOR 1.5 /* what is slower than the best by more does not race */
 #define TUNE_LEAST_SESSIONS 8
 #define TUNE_RESAMPLES 9999
+/* A candidate that twice in a row takes longer than this times the best is not sampled further. The race keeps what is within RACE_SCREEN of the
+ * best, so to be wronged it would have to take twice its median, twice; the slowest of 6,585 samples on an H200 took 1.023 times
+ * (results/recorded/h200_space_s512). On the host's CPU, where other work can double a time, nobody is stopped. */
+#define TUNE_STOP_FACTOR (2 * RACE_SCREEN)
 
 struct tune_shape;
 
@@ -36,12 +41,14 @@ struct tune_item {
     struct farm_job job;
     char identity[DIGEST_HEX]; /* of code and launch, "" unknown */
     enum fate fate;
-    double us;    /* search score, NAN unless OK */
-    int k;        /* launches a sample */
-    int alias_of; /* seq, -1 */
+    double us;     /* search score, NAN unless OK */
+    int k;         /* launches a sample */
+    int alias_of;  /* seq, -1 */
+    double bar_us; /* the best that was told when the search asked for it, 0: none: by that it may be hopeless */
     bool done, committed, known;
     json_t *detail;
     char *log;
+    struct tune_item *next; /* in the search's list of those to be committed */
 };
 
 /* Another problem that a configuration is checked on. */
@@ -56,6 +63,22 @@ struct tune_shape {
 struct tune_named {
     const char *name; /* of the item, NULL: free */
     struct tune_item *item;
+};
+
+/* The request that the device worker has, or has answered; at most one. */
+struct tune_call {
+    json_t *request; /* NULL: none is out */
+    json_t *reply;
+    enum worker_outcome outcome;
+    bool begun; /* the worker has said that it works on it */
+    bool answered;
+    size_t printed; /* by the worker until then */
+};
+
+/* How a candidate is to be timed. */
+struct tune_timing {
+    int samples;    /* 0: not at all */
+    double stop_us; /* one sample is enough when it and the one before it took longer; 0: never */
 };
 
 /* A trial's size after the time box. */
@@ -77,6 +100,7 @@ struct tune {
     struct worker_loop *loop;
     struct farm *farm;
     struct worker *device;
+    struct tune_call call;
     double deadline_s;
     double open_s;       /* what a fresh device worker took at last, 0 none yet */
     json_t *environment; /* facts: target, fatune, state of the device at the start */
@@ -116,7 +140,15 @@ struct tune {
     char doing_text[256];
     struct tune_progress progress;
     char best_text[512];
-    double check_s, measure_s, device_idle_s;
+    struct timeline clock;                    /* of the search, over all invocations */
+    int unkept;                               /* evaluations since the clock was kept */
+    int stopped;                              /* evaluations that ended with one sample */
+    double told_us;                           /* the best answer that the strategy has been told, 0: none */
+    struct tune_item *measured;               /* what the device worker has; in items, NULL: nothing */
+    struct tune_item *settled, **settled_end; /* done, to be committed in this order */
+    struct tune_item *sampled;                /* whose samples these are */
+    double samples[8];
+    int nsamples;
 };
 
 /* ---- tune_open.c ---- */
@@ -150,6 +182,10 @@ json_t *tune_importance_json(struct tune *t, struct err *e);
 int tune_champion_point(struct tune *t, const struct store_version *v, struct cand *out, struct err *e);
 /* The run's state becomes "confirm"; its standings, and who stood, are kept so that a restart goes on there. */
 int tune_to_confirm(struct tune *t, struct err *e);
+/* Keeps the search's clock and the time of this invocation in the run, so that a killed one has them. */
+int tune_clock_keep(struct tune *t, struct err *e);
+/* docs/JSON.md, search time; null when nothing was searched. New reference. */
+json_t *tune_clock_json(const struct tune *t);
 /* The summary by which a restart goes on: behind the race, and when winner is given, behind the decision. New reference, NULL: no memory. */
 json_t *tune_state(struct tune *t, const struct tune_item *winner);
 
@@ -184,14 +220,27 @@ json_t *tune_bench_json(const struct tune *t, uint64_t seed);
 enum tune_check { TUNE_NO_CHECK, TUNE_QUICK, TUNE_FULL };
 int tune_evaluate(struct tune *t, struct tune_item *i, enum tune_check check, int nsamples, double *samples_out,
                   int *got, struct err *e);
+/* Its two halves, between which the supervisor may do something else: the request, */
+int tune_evaluate_ask(struct tune *t, const struct tune_item *i, enum tune_check check,
+                      const struct tune_timing *timing, struct err *e);
+/* and what it came to, with the same timing. */
+int tune_evaluate_take(struct tune *t, struct tune_item *i, const struct tune_timing *timing, double *samples_out,
+                       int *got, struct err *e);
 /* One timed sample without a check, for the race; the kernel stays loaded. *ok false: the item's fate says why. */
 int tune_sample(struct tune *t, struct tune_item *i, double *us, bool *ok, struct err *e);
 /* Sends request (taken) to the device worker, a live one. One that did not survive becomes *fate and *text (owned), and *reply is NULL. -1:
  * the machine's fault. */
 int tune_device_call(struct tune *t, json_t *request, enum fate *fate, char **text, json_t **reply, struct err *e);
+/* Its two halves. One request may be out; while it is, the loop must be turned (worker_pump) for it to be answered. Takes request. */
+int tune_device_ask(struct tune *t, json_t *request, struct err *e);
+bool tune_device_answered(const struct tune *t);
+int tune_device_take(struct tune *t, enum fate *fate, char **text, json_t **reply, struct err *e);
+/* Nobody wants the answer any more: the worker is stopped. Nothing when no request is out. */
+void tune_device_drop(struct tune *t);
 /* A fresh device worker, opened. */
 int tune_device_fresh(struct tune *t, struct err *e);
 double tune_item_floor(const struct tune *t);
+double tune_stop_factor(const struct tune *t); /* TUNE_STOP_FACTOR, or 0: nobody is stopped */
 
 /* ---- tune.c ---- */
 /* The point that set ("K=V,...", NULL: none) makes of a default; tmpl NULL: of the first template where it is valid. */

@@ -30,7 +30,7 @@ static int field(struct tune *t, struct tune_item **out, int *standing)
         if (t->items[i]->fate == FATE_OK && t->items[i]->alias_of < 0 && t->items[i]->us > 0) all[n++] = t->items[i];
     qsort(all, (size_t)n, sizeof *all, by_score);
     for (int i = 0; i < n; i++) {
-        bool in = kept < MAX_FIELD - 1 && all[i]->us <= TUNE_SCREEN_FACTOR * all[0]->us;
+        bool in = kept < MAX_FIELD - 1 && all[i]->us <= RACE_SCREEN * all[0]->us;
         if (!in && all[i] != t->standing) continue;
         if (all[i] == t->standing) *standing = kept;
         out[kept++] = all[i];
@@ -138,7 +138,7 @@ int tune_race(struct tune *t, struct err *e)
             t->nitems);
     t->progress.phase = TUNE_RACE;
     t->progress.done = t->progress.total = 0;
-    tune_report(t, "race among %d candidates within %.1fx of the best", n, TUNE_SCREEN_FACTOR);
+    tune_report(t, "race among %d candidates within %.1fx of the best", n, RACE_SCREEN);
     rng_init(&rng, t->seed + (uint64_t)t->run.id, "race");
     TRY(make_ready(t, items, n, e));
     TRY(store_race_clear(t->store, t->run.id, e));

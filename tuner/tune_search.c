@@ -1,7 +1,15 @@
 /* The search phase. At most TUNE_LAG proposals are in flight; compiling runs ahead in the farm while the device worker measures whatever is
  * ready, lowest number first; answers go to the strategy in the order of asking. So the proposals depend on seed and answers alone.
  *
- * Where the device is the host's own CPU, compiling and timing take turns: a window is compiled to the end, then measured.
+ * The device worker has one request at a time, and while it works the supervisor proposes, renders and commits: an answer is read, the next
+ * request sent, and only then the answer committed. No request lies in the worker's pipe ahead of its turn, so who is blamed is as plain as
+ * ever; what the device waits for is the one piece of work that the supervisor has in hand.
+ *
+ * A candidate is stopped after one sample when that and the one before it exceed TUNE_STOP_FACTOR times the best that had been told when
+ * it was proposed: known from the order of asking alone, so a restart decides the same.
+ *
+ * Where the device is the host's own CPU, compiling and timing take turns: a window is compiled to the end, then measured, and while
+ * anything is measured the supervisor waits.
  *
  * Resume: proposals whose number is in the store already are asked for again and answered from there. Proposals 0..nforced-1 are not the
  * strategy's: the standing champion, or each template's default configuration. */
@@ -15,6 +23,8 @@
 
 #define SAMPLES_GPU 5
 #define SAMPLES_CPU 3
+/* Evaluations between two times that the clock is kept: as much of it a killed invocation may lose. */
+#define KEEP_EVERY 16
 
 /* What the store has of this run from before. */
 struct past {
@@ -41,34 +51,39 @@ static void adopt(struct tune_item *i, const struct store_evaluation *v)
 
 /* ---- one item's way ---- */
 
-static int commit(struct tune *t, struct tune_item *i, const double *samples, int n, struct err *e)
+static enum timeline_doing doing(struct tune *t, enum timeline_doing what)
+{
+    return timeline_do(&t->clock, what, worker_now());
+}
+
+static int put(struct tune *t, struct tune_item *i, struct err *e)
 {
     struct store_evaluation v = {.run = t->run.id,
+                                 .candidate = i->row,
                                  .seq = i->seq,
                                  .fate = i->fate,
                                  .us = i->us,
                                  .alias_of = i->alias_of,
-                                 .detail = i->detail,
-                                 .log = i->log,
-                                 .samples = samples,
-                                 .nsamples = n};
-    json_t *params = cand_to_json(t->domain, &i->cand);
+                                 .params = cand_to_json(t->domain, &i->cand),
+                                 .samples = i == t->sampled && t->nsamples > 0 ? t->samples : NULL,
+                                 .nsamples = t->nsamples,
+                                 .log = i->log};
     int rc;
 
     if (i->identity[0]) { /* so that twins are known as such after a restart */
         if (!i->detail) i->detail = json_object();
         json_object_set_new(i->detail, "identity", json_string(i->identity));
-        v.detail = i->detail;
     }
-    TRY(store_candidate(t->store, i->id, params, &i->row, e));
-    v.candidate = i->row;
+    v.detail = i->detail;
     memcpy(v.cand, i->id, sizeof v.cand);
     memcpy(v.binary, i->job.key, sizeof v.binary);
     memcpy(v.code, i->job.code, sizeof v.code);
-    TRY(store_evaluation_put(t->store, &v, e));
-    i->committed = true;
-out:
-    json_decref(params);
+    rc = v.params ? store_evaluation_put(t->store, &v, e) : err_nomem(e);
+    if (rc == 0) {
+        i->row = v.candidate;
+        i->committed = true;
+    }
+    json_decref(v.params);
     return rc;
 }
 
@@ -89,14 +104,14 @@ static void become_alias(struct tune_item *i, const struct tune_item *same)
     i->done = true;
 }
 
-static int note_result(struct tune *t, struct tune_item *i, struct err *e)
+static void note(struct tune *t, const struct tune_item *i)
 {
     struct buf text = {0};
 
-    if (i->alias_of < 0 && tune_item_name(t, i, e) != 0) return -1;
     t->progress.fates[i->fate]++;
     if (i->alias_of >= 0) t->progress.aliases++;
     if (i->known) t->progress.known++;
+    if (json_object_get(i->detail, "stopped")) t->stopped++;
     t->progress.done++;
     if (i->fate == FATE_OK && (t->progress.best_us <= 0 || i->us < t->progress.best_us)) {
         t->progress.best_us = i->us;
@@ -105,30 +120,32 @@ static int note_result(struct tune *t, struct tune_item *i, struct err *e)
         buf_free(&text);
     }
     tune_tick(t);
+}
+
+/* An item is done, and found by its names from now on. It is committed in its turn. */
+static int settle(struct tune *t, struct tune_item *i, struct err *e)
+{
+    if (i->alias_of < 0 && tune_item_name(t, i, e) != 0) return -1;
+    *t->settled_end = i;
+    t->settled_end = &i->next;
     return 0;
 }
 
-/* From a finished compilation to a committed evaluation. */
-static int measure(struct tune *t, struct tune_item *i, struct err *e)
+static int commit(struct tune *t, struct err *e)
 {
-    double samples[8];
-    struct tune_item *same;
-    int n = 0;
+    enum timeline_doing before = doing(t, TIMELINE_STORE);
+    int rc = 0;
 
-    if (i->rendered && i->job.fate != FATE_OK) {
-        i->fate = i->job.fate;
-        i->log = i->job.log ? strdup(i->job.log) : NULL;
-        i->done = true;
-    } else if (i->rendered && (farm_identity(i->identity, &i->job, i->launch), same = twin(t, i)) != NULL) {
-        become_alias(i, same);
-    } else if (i->rendered) {
-        double at = worker_now();
-        if (tune_evaluate(t, i, TUNE_QUICK, t->target.is_host_cpu ? SAMPLES_CPU : SAMPLES_GPU, samples, &n, e) != 0)
-            return -1;
-        t->measure_s += worker_now() - at;
+    for (struct tune_item *i = t->settled; i && rc == 0; i = i->next) {
+        bool stored = i->committed;
+        if (!stored) rc = put(t, i, e);
+        if (rc == 0) note(t, i);
+        if (rc == 0 && !stored && ++t->unkept >= KEEP_EVERY) rc = tune_clock_keep(t, e);
     }
-    if (commit(t, i, n > 0 ? samples : NULL, n, e) != 0) return -1;
-    return note_result(t, i, e);
+    t->settled = t->sampled = NULL;
+    t->settled_end = &t->settled;
+    doing(t, before);
+    return rc;
 }
 
 /* Takes the answer from the store when this number is there already, or when this candidate was evaluated in this environment before. */
@@ -153,15 +170,11 @@ static int recall(struct tune *t, struct tune_item *i, const struct past *past, 
         i->row = v.candidate;
         i->committed = true;
         store_evaluation_free(&v);
-        return note_result(t, i, e);
+        return 0;
     }
     same = twin(t, i);
-    if (same) {
-        become_alias(i, same);
-        rc = commit(t, i, NULL, 0, e);
-        return rc == 0 ? note_result(t, i, e) : rc;
-    }
-    if (t->o->fresh) return 0;
+    if (same) become_alias(i, same);
+    if (same || t->o->fresh) return 0;
     rc = store_evaluation_known(t->store, i->id, t->run.environment, t->track, &v, &found, e);
     if (rc == 0 && found && v.alias_of < 0) {
         adopt(i, &v);
@@ -172,8 +185,6 @@ static int recall(struct tune *t, struct tune_item *i, const struct past *past, 
             json_object_set_new(i->detail, "known_from_run", json_integer(v.run));
         same = twin(t, i);
         if (same) become_alias(i, same);
-        rc = commit(t, i, NULL, 0, e);
-        if (rc == 0) rc = note_result(t, i, e);
     }
     store_evaluation_free(&v);
     return rc;
@@ -183,12 +194,17 @@ static int recall(struct tune *t, struct tune_item *i, const struct past *past, 
 static struct tune_item *start(struct tune *t, const struct cand *c, const struct past *past, struct err *e)
 {
     struct tune_item *i = tune_item_new(t, c, e);
+    enum timeline_doing before = doing(t, TIMELINE_STORE);
+    int rc = i ? recall(t, i, past, e) : -1;
 
-    if (!i || recall(t, i, past, e) != 0) return NULL;
-    if (i->done) return i;
-    if (tune_prepare(t, i, e) != 0) return NULL;
-    if (i->done && measure(t, i, e) != 0) return NULL;
-    return i;
+    if (rc == 0 && !i->done) {
+        i->bar_us = t->told_us;
+        doing(t, TIMELINE_RENDER);
+        rc = tune_prepare(t, i, e);
+    }
+    doing(t, before);
+    if (rc == 0 && i->done && (settle(t, i, e) != 0 || commit(t, e) != 0)) rc = -1;
+    return rc == 0 ? i : NULL;
 }
 
 /* ---- the loop ---- */
@@ -198,28 +214,89 @@ static bool ready(const struct tune_item *i)
     return !i->done && i->job.done;
 }
 
-/* Measures one item that is ready, or waits a moment for the compilers. from: the first number that may be unfinished. */
-static int step(struct tune *t, int from, struct err *e)
+static struct tune_timing timing_of(const struct tune *t, const struct tune_item *i)
 {
-    double at;
+    return (struct tune_timing){t->target.is_host_cpu ? SAMPLES_CPU : SAMPLES_GPU, tune_stop_factor(t) * i->bar_us};
+}
 
-    if (farm_check(t->farm, e) != 0) return -1;
-    if (!t->target.is_host_cpu || farm_pending(t->farm) == 0) {
-        for (int i = from; i < t->nitems; i++)
-            if (ready(t->items[i])) return measure(t, t->items[i], e);
+/* Sends i, which is compiled, to the device worker, unless it failed or is another's twin: then it is settled. */
+static int send(struct tune *t, struct tune_item *i, struct err *e)
+{
+    const struct tune_timing timing = timing_of(t, i);
+    struct tune_item *same;
+
+    if (i->job.fate != FATE_OK) {
+        i->fate = i->job.fate;
+        i->log = i->job.log ? strdup(i->job.log) : NULL;
+        i->done = true;
+        return settle(t, i, e);
     }
-    at = worker_now();
-    worker_pump(t->loop, 0.2);
-    t->device_idle_s += worker_now() - at;
-    tune_tick(t);
+    farm_identity(i->identity, &i->job, i->launch);
+    same = twin(t, i);
+    if (same) {
+        become_alias(i, same);
+        return settle(t, i, e);
+    }
+    if (tune_evaluate_ask(t, i, TUNE_QUICK, &timing, e) != 0) return -1;
+    t->measured = i;
     return 0;
+}
+
+/* Gives the device worker the first item that is ready, and settles what needs no device on the way. from: the first number that may be
+ * unfinished. */
+static int feed(struct tune *t, int from, struct err *e)
+{
+    if (t->target.is_host_cpu && farm_pending(t->farm) > 0) return 0;
+    for (int i = from; i < t->nitems && !t->measured; i++)
+        if (ready(t->items[i]) && send(t, t->items[i], e) != 0) return -1;
+    return 0;
+}
+
+/* The answer of the device worker, waited for when it is not there yet. */
+static int take(struct tune *t, struct err *e)
+{
+    struct tune_item *i = t->measured;
+    const struct tune_timing timing = timing_of(t, i);
+
+    t->measured = NULL;
+    t->sampled = i;
+    if (tune_evaluate_take(t, i, &timing, t->samples, &t->nsamples, e) != 0) return -1;
+    return settle(t, i, e);
+}
+
+/* Moves on what can be moved on: the answer that is there, the next request, then what is to be committed. *moved: something was. from: see
+ * feed. */
+static int step(struct tune *t, int from, bool *moved, struct err *e)
+{
+    int rc = farm_check(t->farm, e);
+
+    worker_pump(t->loop, 0);
+    if (rc == 0 && t->measured && tune_device_answered(t)) rc = take(t, e);
+    if (rc == 0 && !t->measured) rc = feed(t, from, e);
+    if (rc == 0 && t->measured && t->target.is_host_cpu) rc = take(t, e); /* nothing else is done meanwhile */
+    *moved = t->settled != NULL;
+    if (commit(t, e) != 0) rc = -1;
+    return rc;
+}
+
+/* A moment for the device worker or the compilers. */
+static void wait_moment(struct tune *t)
+{
+    enum timeline_doing before = doing(t, TIMELINE_WAIT);
+
+    worker_pump(t->loop, 0.2);
+    doing(t, before);
+    tune_tick(t);
 }
 
 static int finish_all(struct tune *t, int from, struct err *e)
 {
+    bool moved;
+
     for (int i = from; i < t->nitems; i++) {
         while (!t->items[i]->done) {
-            if (tune_interrupted(t, e) != 0 || step(t, from, e) != 0) return -1;
+            if (tune_interrupted(t, e) != 0 || step(t, from, &moved, e) != 0) return -1;
+            if (!moved) wait_moment(t);
         }
     }
     return 0;
@@ -323,6 +400,7 @@ static int stop_searching(struct tune *t, const struct search *s, struct err *e)
 {
     int kept = 0;
 
+    if (t->measured && (take(t, e) != 0 || commit(t, e) != 0)) return -1;
     if (farm_cancel(t->farm, e) != 0) return -1;
     for (int i = 0; i < t->nitems; i++) {
         if (t->items[i]->done) {
@@ -338,55 +416,93 @@ static int stop_searching(struct tune *t, const struct search *s, struct err *e)
     return 0;
 }
 
+/* What is known when the next proposal is made. */
+static void told(struct tune *t, const struct tune_item *i)
+{
+    if (i->fate == FATE_OK && (t->told_us <= 0 || i->us < t->told_us)) t->told_us = i->us;
+}
+
 /* Asking and telling alternate one by one once the window is full, however many answers are there already: proposal n has
  * seen the answers up to n - TUNE_LAG and no others, so a restart, which has all old answers at once, proposes the same. */
 static int proposals(struct tune *t, struct search *s, const struct past *past, struct err *e)
 {
-    bool more = true, filling = true;
-    int told = t->nforced;
+    bool more = true, filling = true, filled = false, moved = false;
+    int at = t->nforced; /* the first whose answer was not told */
 
-    while (more || told < t->nitems) {
-        int in_flight = t->nitems - told;
+    while (more || at < t->nitems) {
+        int in_flight = t->nitems - at;
         if (tune_interrupted(t, e) != 0) return -1;
         if (out_of_time(t, past)) return stop_searching(t, s, e);
         /* On the host's CPU a window is compiled and measured to its end before the next is opened. */
         if (t->target.is_host_cpu) filling = in_flight == 0 || (filling && in_flight < TUNE_LAG);
-        if (more && filling && in_flight < TUNE_LAG) {
+        bool ask = more && filling && in_flight < TUNE_LAG, tell = !ask && t->items[at]->done;
+        /* The first window is proposed whole: what is measured in which order then hangs less on the compilers' luck. */
+        filled = filled || !ask;
+        if (filled && !(t->target.is_host_cpu && (ask || tell)) && step(t, at, &moved, e) != 0) return -1;
+        if (ask) {
             struct cand c;
+            doing(t, TIMELINE_STRATEGY);
             more = search_ask(s, &c);
+            doing(t, TIMELINE_OTHER);
             if (more && !start(t, &c, past, e)) return -1;
-        } else if (t->items[told]->done) {
-            struct tune_item *i = t->items[told++];
+        } else if (tell) {
+            struct tune_item *i = t->items[at++];
+            told(t, i);
+            doing(t, TIMELINE_STRATEGY);
             search_tell(s, &i->cand, i->fate == FATE_OK, i->us);
+            doing(t, TIMELINE_OTHER);
             tune_item_release(i);
-        } else if (step(t, told, e) != 0) {
-            return -1;
+        } else if (!moved) {
+            wait_moment(t);
         }
     }
     return 0;
 }
 
-int tune_search(struct tune *t, struct err *e)
+static int search(struct tune *t, const struct past *past, struct err *e)
 {
-    struct past past = {0};
     struct search *s = NULL;
     bool exact;
-    uint64_t points;
+    uint64_t points = domain_count(t->domain, &exact);
     int rc;
 
-    t->progress.phase = TUNE_SEARCH;
-    TRY(store_evaluations_count(t->store, t->run.id, &past.n, &past.end, e));
-    if (past.n > 0) tune_report(t, "going on with run %lld: %d evaluations are kept", (long long)t->run.id, past.n);
-    points = domain_count(t->domain, &exact);
     TRY(search_open(&s, t->strategy, t->domain, t->seed, t->evaluations, e));
     snprintf(t->strategy, sizeof t->strategy, "%s", search_strategy_name(s));
     t->progress.total = points < (uint64_t)t->evaluations ? (int)points : t->evaluations;
     tune_report(t, "%llu%s valid points, strategy %s, seed %llu", (unsigned long long)points,
                 exact ? "" : " (estimated)", t->strategy, (unsigned long long)t->seed);
-    TRY(forced(t, &past, e));
+    TRY(forced(t, past, e));
     t->progress.total += t->nforced;
-    rc = proposals(t, s, &past, e);
+    for (int i = 0; i < t->nforced; i++)
+        told(t, t->items[i]);
+    rc = proposals(t, s, past, e);
 out:
     search_close(s);
     return rc;
+}
+
+/* However a search ends: who interrupts it gets the sample in hand, and the clock is kept. */
+static int leave(struct tune *t, int rc, struct err *e)
+{
+    struct err second = {0};
+
+    if (t->measured && e->code == ERR_INTERRUPTED && take(t, &second) == 0) commit(t, &second);
+    t->measured = NULL;
+    tune_device_drop(t);
+    timeline_end(&t->clock, farm_seconds(t->farm), worker_now());
+    return tune_clock_keep(t, rc == 0 ? e : &second) == 0 ? rc : -1;
+}
+
+int tune_search(struct tune *t, struct err *e)
+{
+    struct past past = {0};
+
+    t->progress.phase = TUNE_SEARCH;
+    t->settled = NULL;
+    t->settled_end = &t->settled;
+    t->told_us = 0;
+    if (store_evaluations_count(t->store, t->run.id, &past.n, &past.end, e) != 0) return -1;
+    if (past.n > 0) tune_report(t, "going on with run %lld: %d evaluations are kept", (long long)t->run.id, past.n);
+    timeline_begin(&t->clock, farm_jobs(t->farm), farm_seconds(t->farm), worker_now());
+    return leave(t, search(t, &past, e), e);
 }

@@ -16,7 +16,7 @@ run 2 champion no_such_action
 
 # ---- one run
 run 0 run "$space" --device fake --evaluations 3 --json
-members="{'run','space','problem','device','device_name','track','strategy','seed','proposals','aliases','known','compiled','best_search','rule','dead','importance','fates',"
+members="{'run','space','problem','device','device_name','track','strategy','seed','proposals','aliases','known','compiled','stopped','stop_factor','best_search','rule','dead','importance','fates',"
 members+="'standings','standing','trials','champion','arm','contestants','seconds'}"
 json "set(d) == $members"
 json "d['run'] == 1 and d['space'] == 'smoke' and d['device'] == 'fake:0' and d['proposals'] == 4 and d['seed'] == 42"
@@ -177,7 +177,7 @@ for jobs in 1 3; do
 import json, sqlite3, sys
 d = json.load(open(sys.argv[1]))
 del d['champion']['since']
-for name in ('elapsed', 'compile_summed', 'check_and_measure', 'device_idle'):
+for name in ('elapsed', 'compile_summed', 'search'):
     del d['seconds'][name]
 json.dump(d, open(f'json{sys.argv[2]}', 'w'), sort_keys=True, indent=1)
 rows = sqlite3.connect(f'{sys.argv[2]}/f.db').execute(

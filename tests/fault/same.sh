@@ -39,8 +39,10 @@ case ${1:-} in
     python3 -B - "$work/stores/jumping/f.db" "$work/jumping.json" <<'X' || fail "the clock did not jump, or time that passed was taken from it"
 import json, sqlite3, sys
 days = {at[:10] for at, in sqlite3.connect(sys.argv[1]).execute('SELECT created FROM evaluation')}
-seconds = json.load(open(sys.argv[2]))['seconds']
-sys.exit(0 if len(days) >= 4 and all(0 <= s < 120 for s in seconds.values()) else 1)
+def numbers(x):
+    return [n for y in x.values() for n in numbers(y)] if isinstance(x, dict) else [x]
+seconds = numbers(json.load(open(sys.argv[2]))['seconds'])
+sys.exit(0 if len(days) >= 4 and len(seconds) > 20 and all(0 <= s < 120 for s in seconds) else 1)
 X
     ;;
 41)

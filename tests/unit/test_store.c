@@ -131,6 +131,33 @@ static void test_evaluations(void **state)
     free(log);
 }
 
+/* A candidate that is new comes with its first evaluation, and goes with it. */
+static void test_candidate_with_its_evaluation(void **state)
+{
+    struct world *w = *state;
+    static const char digest[] = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc";
+    json_t *params = object("template", "third");
+    struct store_evaluation v = {.run = 0, .us = 3, .alias_of = -1, .params = params}, first;
+    int64_t id;
+    fill(w);
+    memcpy(v.cand, digest, sizeof digest);
+    assert_int_equal(store_evaluation_put(w->s, &v, &w->e), -1); /* there is no run 0 */
+    assert_int_equal(v.candidate, 0);
+    forget(w);
+    GOOD(store_number(w->s, &id, NULL, "count", &w->e, "SELECT count(*) FROM candidate WHERE digest = ?", "s", digest));
+    assert_int_equal(id, 0);
+    v.run = w->run;
+    GOOD(store_evaluation_put(w->s, &v, &w->e));
+    GOOD(store_candidate(w->s, digest, params, &id, &w->e));
+    assert_int_equal(v.candidate, id);
+    first = v;
+    v.candidate = 0;
+    v.seq = 1;
+    GOOD(store_evaluation_put(w->s, &v, &w->e)); /* known by now */
+    assert_int_equal(v.candidate, first.candidate);
+    json_decref(params);
+}
+
 static void test_every_fate_fits_the_schema(void **state)
 {
     struct world *w = *state;
@@ -662,6 +689,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {T(test_runs),
                                        T(test_evaluations),
+                                       T(test_candidate_with_its_evaluation),
                                        T(test_every_fate_fits_the_schema),
                                        T(test_checks),
                                        T(test_race),

@@ -63,6 +63,7 @@ ceiling   3  * wire worker farm tune
 profile   3  store tool tune verdict
 evidence  3  * worker farm tune
 paths     0
+timeline  0
 npy       0
 report    4  store verdict stats space cand tmpl tune chart plot
 command   4  *
@@ -88,7 +89,7 @@ LIBRARIES = [
 ]
 
 # No clock, no file, no environment, no chance but the stream handed in.
-PURE = r'(verdict|stats|race|search|knobs|chart|importance)(_\w+)?\.c'
+PURE = r'(verdict|stats|race|search|knobs|chart|importance|timeline)(_\w+)?\.c'
 IMPURE = (r'(?<![\w.>])(clock_gettime|gettimeofday|time|clock|nanosleep|usleep|fopen|open|read|write|getenv|secure_getenv|rand|'
           r'srand|random|drand48|getrandom|arc4random)\s*\(')
 # Below the commands nothing prints or exits. serve is the child's main loop: it alone may end its process, by _exit.
