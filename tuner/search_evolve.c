@@ -30,11 +30,11 @@
 #define START_DRAWS 16 /* of a dense space; fewer where rejection makes draws dear */
 #define WIDE 2048
 #define POOL 96
-#define BOLD 1.5
+#define BOLD 2.5
 #define RANDOM_EVERY 20
 #define MODEL_MAX 320 /* points in the model: cost grows with their cube */
 #define FIT_MAX 160   /* points that length scales are fitted to */
-#define CUT 0.9
+#define CUT 0.8
 
 struct tally {
     int worked, failed;

@@ -22,7 +22,7 @@
 #define PRIOR_SD 1.0 /* of ln t_i */
 #define STEP 2.2     /* factor by which a scale is tried */
 #define MIN_POINTS 6 /* to fit a template's scales */
-#define BORROWED 2.0
+#define BORROWED 5.0
 
 struct factor { /* lower Cholesky factor of correlation + noise, rows packed: row i begins at i(i+1)/2 */
     double *l;
