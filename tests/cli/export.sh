@@ -32,6 +32,22 @@ for r in d['results']:
 PYTHON
 run 0 replay t4.json --strategy random,auto --repeats 3 --json
 json "d['spaces'][0]['points'] == len(__import__('json').load(open('t4.json'))['results']) and d['spaces'][0]['failed'] > 0"
+# The store itself is the same recording.
+scores() { python3 -B -c 'import json, sys; s = json.load(open("out"))["spaces"][0]; [x.pop("proposal_us") for x in s["scores"]]; del s["file"], s["name"]; json.dump(s, open(sys.argv[1], "w"))' "$1"; }
+run 0 replay t4.json --strategy all --repeats 4 --json
+scores of_the_file
+run 0 replay planted --store f.db --strategy all --repeats 4 --json
+json "d['spaces'][0]['name'] == 'planted' and d['spaces'][0]['file'] == 'f.db'"
+scores of_the_store
+cmp of_the_file of_the_store || fail "the store and its export have different scores"
+run 0 replay planted.yaml --store f.db --strategy all --repeats 4 --json --device fake
+scores of_the_space
+cmp -s of_the_store of_the_space || fail "a space's file and its name have different scores"
+run 2 replay nobody --store f.db
+says err 'no run of nobody is in f.db'
+run 2 replay t4.json --device fake
+says err 'name that by --store'
+run 5 replay planted --store absent.db
 run 2 export nobody
 says err 'no run of nobody is in .*f.db; it has$'
 run 2 export planted --format csv
