@@ -94,7 +94,7 @@ static int read_store(struct recording *r, const struct asked *a, const char *sp
     q.space = space;
     TRY(store_open(&s, a->store, STORE_READ, e));
     TRY(track_find(s, a->store, &q, &t, e));
-    TRY(exchange_t4(s, t.digest, &doc, e));
+    TRY(exchange_t4(s, &t, &doc, e));
     rc = recording_document(r, t.space, doc, e);
     if (rc != 0) err_context(e, "%.500s: %s", a->store, t.space);
 out:
