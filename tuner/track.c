@@ -15,19 +15,19 @@ struct choice {
     struct buf fitting, all;
 };
 
-static int consider(void *ctx, const char *track, const char *space, const char *device)
+static int consider(void *ctx, const struct store_track *t)
 {
     struct choice *c = ctx;
     const struct track_query *q = c->q;
 
-    buf_printf(&c->all, "\n  %s on %s, track %.12s", space, device, track);
-    if (strcmp(space, c->name) != 0 || (q->device && !strcasestr(device, q->device)) ||
-        (q->track && strncmp(track, q->track, strlen(q->track)) != 0))
+    buf_printf(&c->all, "\n  %s on %s, track %.12s", t->space, t->device, t->digest);
+    if (strcmp(t->space, c->name) != 0 || (q->device && !strcasestr(t->device, q->device)) ||
+        (q->track && strncmp(t->digest, q->track, strlen(q->track)) != 0))
         return 0;
-    buf_printf(&c->fitting, "\n  %s on %s, track %.12s", space, device, track);
-    snprintf(c->found.digest, sizeof c->found.digest, "%s", track);
-    snprintf(c->found.space, sizeof c->found.space, "%s", space);
-    snprintf(c->found.device, sizeof c->found.device, "%s", device);
+    buf_printf(&c->fitting, "\n  %s on %s, track %.12s", t->space, t->device, t->digest);
+    memcpy(c->found.digest, t->digest, sizeof c->found.digest);
+    memcpy(c->found.space, t->space, sizeof c->found.space);
+    memcpy(c->found.device, t->device, sizeof c->found.device);
     c->n++;
     return 0;
 }

@@ -39,6 +39,8 @@ struct tune_item {
     int k;        /* launches a sample */
     int alias_of; /* seq, -1 */
     bool done, committed, known;
+    const json_t
+        *seed; /* of the run's settings: why it is proposed; NULL: the strategy, a champion or a default. Borrowed */
     json_t *detail;
     char *log;
 };
@@ -189,6 +191,11 @@ double tune_item_floor(const struct tune *t);
 /* ---- tune.c ---- */
 /* The point that set ("K=V,...", NULL: none) makes of a default; tmpl NULL: of the first template where it is valid. */
 int tune_point(struct tune *t, const char *tmpl, const char *set, struct cand *c, struct err *e);
+
+/* ---- tune_seeds.c ---- */
+/* The points that a run of this space proposes first, in their order, from what the store knows now: list of seed, without what became of them; new
+ * reference. With --fresh there are none. */
+int tune_seeds(struct tune *t, int64_t environment, json_t **out, struct err *e);
 
 /* ---- stages ---- */
 int tune_search(struct tune *t, struct err *e);  /* tune_search.c */
