@@ -225,7 +225,7 @@ static const char SCHEMA_3[] =
 static const char SCHEMA_4[] =
     "CREATE TABLE import(id INTEGER PRIMARY KEY, space INTEGER NOT NULL REFERENCES space, file TEXT NOT NULL,"
     " digest TEXT NOT NULL " DIGEST_CHECK(
-        digest) ", -- of the file\n"
+        digest) ", -- of the points\n"
                 " created TEXT NOT NULL, UNIQUE(space, digest)) STRICT;"
                 "CREATE TABLE prior( -- a point to try\n"
                 " id INTEGER PRIMARY KEY, import INTEGER NOT NULL REFERENCES import, params TEXT NOT NULL,"

@@ -280,7 +280,7 @@ struct store_import {
     char file[256], space[128], at[32];
     const json_t *problem; /* of the space; borrowed */
 };
-/* One import: n points of a space, which are kept together. *added false: a file with this digest was imported into this space before, and nothing is
+/* One import: n points of a space, which are kept together. *added false: points of this digest were imported into this space before, and nothing is
  * written. */
 int store_import_put(struct store *s, int64_t space, const char *file, const char *digest, const struct store_prior *p,
                      int n, bool *added, struct err *e);

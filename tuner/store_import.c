@@ -1,6 +1,6 @@
 /* store_import.c - what others measured, as points to try.
  *
- * Invariants: an import and its points are one transaction and never change; a file is in a space once. */
+ * Invariants: an import and its points are one transaction and never change; equal points are in a space once. */
 #include "store_private.h"
 
 static int put_points(struct store *s, int64_t import, const struct store_prior *p, int n, const char *what,
