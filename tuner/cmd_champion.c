@@ -31,16 +31,14 @@ static int add_history(void *ctx, const struct store_champion *c)
     return 0;
 }
 
-static int add_champion(void *ctx, const char *track, const char *space, const char *device)
+static int add_champion(void *ctx, const struct store_track *t)
 {
     struct listing *l = ctx;
     struct store_champion c;
     bool found;
 
-    (void)space;
-    (void)device;
-    if (l->prefix && strncmp(track, l->prefix, strlen(l->prefix)) != 0) return 0;
-    l->rc = store_champion(l->store, track, &c, &found, l->e);
+    if (l->prefix && strncmp(t->digest, l->prefix, strlen(l->prefix)) != 0) return 0;
+    l->rc = store_champion(l->store, t->digest, &c, &found, l->e);
     if (l->rc != 0 || !found) return l->rc;
     add_row(l, report_action_json(&c));
     store_champion_free(&c);

@@ -155,14 +155,14 @@ static int take_run(void *ctx, const struct store_run *r)
 static int of_store(struct asked *a, json_t **out, struct err *e)
 {
     struct stored s = {.a = a, .e = e};
-    char track[65];
+    struct track track;
     json_t *list;
     int rc;
 
     a->query.space = a->operand;
     TRY(store_open(&s.store, a->store, STORE_READ, e));
-    TRY(track_find(s.store, a->store, &a->query, track, e));
-    TRY(store_runs(s.store, track, take_run, &s, e));
+    TRY(track_find(s.store, a->store, &a->query, &track, e));
+    TRY(store_runs(s.store, track.digest, take_run, &s, e));
     TRY(s.rc);
     if (a->n == 0) {
         rc = s.stale > 0
@@ -174,7 +174,7 @@ static int of_store(struct asked *a, json_t **out, struct err *e)
         goto out;
     }
     TRY(importance_list(&list, s.domain, a->points, a->n, a->seed, NULL, NULL, e));
-    *out = json_pack("{s:s,s:n,s:s,s:o}", "name", s.space.name, "file", "track", track, "templates", list);
+    *out = json_pack("{s:s,s:n,s:s,s:o}", "name", s.space.name, "file", "track", track.digest, "templates", list);
 out:
     domain_close(s.domain);
     space_free(&s.space);

@@ -6,9 +6,12 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "exchange.h"
+#include "paths.h"
 #include "recording.h"
 #include "replay.h"
 #include "search.h"
+#include "track.h"
 
 #define LONG_BUDGET 100 /* spaces with such budgets have a mean of their own */
 #define MOST_STRATEGIES 32
@@ -19,6 +22,8 @@ struct asked {
     struct replay_options o;
     struct parallel *threads;
     bool json, quiet;
+    const char *store; /* NULL: operands are files */
+    struct track_query q;
     json_t *spaces;
 };
 
@@ -77,6 +82,27 @@ static void print_score(const char *asked, const struct replay_score *s)
     fflush(stdout);
 }
 
+/* What a store has of a space, by way of what `fatune export` writes, so that both are one recording. */
+static int read_store(struct recording *r, const struct asked *a, const char *space, struct err *e)
+{
+    struct track_query q = a->q;
+    struct store *s = NULL;
+    struct track t;
+    json_t *doc = NULL;
+    int rc;
+
+    q.space = space;
+    TRY(store_open(&s, a->store, STORE_READ, e));
+    TRY(track_find(s, a->store, &q, &t, e));
+    TRY(exchange_t4(s, &t, &doc, e));
+    rc = recording_document(r, t.space, doc, e);
+    if (rc != 0) err_context(e, "%.500s: %s", a->store, t.space);
+out:
+    json_decref(doc);
+    store_close(s);
+    return rc;
+}
+
 static int replay(struct asked *a, const char *path, struct err *e)
 {
     struct recording r = {0};
@@ -84,7 +110,7 @@ static int replay(struct asked *a, const char *path, struct err *e)
     json_t *scores = json_array();
     int rc;
 
-    TRY(recording_read(&r, path, e));
+    TRY(a->store ? read_store(&r, a, path, e) : recording_read(&r, path, e));
     TRY(replay_open(&s, &r, e));
     if (!a->json)
         printf("%s: %zu points, %zu failed, best %.6g us, median %.6g us, budget %d\n  %-20s %6s %7s %8s%8s %9s\n",
@@ -100,10 +126,10 @@ static int replay(struct asked *a, const char *path, struct err *e)
         json_array_append_new(scores, score_json(a->names[i], &score));
         replay_score_free(&score);
     }
-    json_array_append_new(a->spaces, json_pack("{s:s,s:s,s:I,s:I,s:f,s:f,s:i,s:O}", "name", r.name, "file", path,
-                                               "points", (json_int_t)r.n, "failed", (json_int_t)(r.n - s.n), "best_us",
-                                               s.best_us, "median_us", s.median_us, "budget",
-                                               a->o.budget ? a->o.budget : s.budget, "scores", scores));
+    json_array_append_new(a->spaces, json_pack("{s:s,s:s,s:I,s:I,s:f,s:f,s:i,s:O}", "name", r.name, "file",
+                                               a->store ? a->store : path, "points", (json_int_t)r.n, "failed",
+                                               (json_int_t)(r.n - s.n), "best_us", s.best_us, "median_us", s.median_us,
+                                               "budget", a->o.budget ? a->o.budget : s.budget, "scores", scores));
 out:
     json_decref(scores);
     replay_close(&s);
@@ -163,6 +189,9 @@ static int exec(const struct command *self, int argc, char **argv)
         {"lag", OPTION_INDEX, &a.o.lag, "N", "answers outstanding when the next point is proposed (default 0)"},
         {"budget", OPTION_INT, &a.o.budget, "N", "evaluations (default: by the rule above, for each space)"},
         {"seed", OPTION_U64, &a.o.seed, "N", "of the first search (default 1)"},
+        {"store", OPTION_TEXT, &a.store, "FILE", "FILE is a space's file or name: what this store has of it"},
+        {"device", OPTION_TEXT, &a.q.device, "NAME", "with --store: part of the device's name"},
+        {"track", OPTION_TEXT, &a.q.track, "DIGEST", "with --store: which track, where a name occurs in several"},
         {"json", OPTION_FLAG, &a.json, NULL, "print as JSON (docs/JSON.md)"},
         {"quiet", OPTION_FLAG, &a.quiet, NULL, "no progress"},
         {NULL, OPTION_FLAG, NULL, NULL, NULL}};
@@ -174,6 +203,8 @@ static int exec(const struct command *self, int argc, char **argv)
     a.spaces = json_array();
     if (a.o.repeats > 100000 || a.o.lag > 1000 || a.o.budget > 1000000)
         rc = err_set(&e, ERR_USAGE, "--repeats goes to 100000, --lag to 1000, --budget to 1000000");
+    if (rc == 0 && !a.store && (a.q.device || a.q.track))
+        rc = err_set(&e, ERR_USAGE, "--device and --track say which track of a store: name that by --store");
     if (rc == 0 && !(names = strdup(wanted))) rc = err_nomem(&e);
     if (rc == 0) rc = strategies(&a, names, &e);
     if (rc == 0) rc = parallel_open(&a.threads, 0, &e);
@@ -202,13 +233,11 @@ const struct command cmd_replay = {
     "replay", "FILE...", "scores search strategies on spaces that were measured before",
     "Each FILE lists every point of a space with its time, or that it failed: CSV with `status` and `mean_ms`, a cache "
     "of\n"
-    "Kernel Tuner, or T4; plain or gzip. Each strategy searches it --repeats times, as it would search a device. P is "
-    "0 "
-    "for\n"
-    "random search and 1 for the optimum at once (Willemsen et al. 2024), over the budget in which random search goes "
-    "95% "
-    "of\n"
-    "the way from the median to the optimum; beside it the share of searches that end within 5% of the optimum, the "
-    "median\n"
-    "of evaluations until within 5% and 1%, and the processor time of a step. docs/SEARCH.md has the formulas.",
+    "Kernel Tuner, or T4; plain or gzip; or, with --store, is a space that fatune itself has searched. Each strategy\n"
+    "searches it --repeats times, as it would search a device. P is 0 for random search and 1 for the optimum at once\n"
+    "(Willemsen et al. 2024), over the budget in which random search goes 95% of the way from the median to the "
+    "optimum;\n"
+    "beside it the share of searches that end within 5% of the optimum, the median of evaluations until within 5% and "
+    "1%,\n"
+    "and the processor time of a step. docs/SEARCH.md has the formulas.",
     exec};

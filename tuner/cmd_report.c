@@ -30,12 +30,12 @@ struct job {
 static int collect(const struct job *j, const char *operand, json_t **out, struct err *e)
 {
     struct store *s = NULL;
-    char track[65];
+    struct track t;
     int rc;
 
     TRY(store_open(&s, j->store, STORE_READ, e));
-    TRY(track_find(s, j->store, &(struct track_query){operand, j->device, j->track}, track, e));
-    rc = report_space(s, track, out, e);
+    TRY(track_find(s, j->store, &(struct track_query){operand, j->device, j->track}, &t, e));
+    rc = report_space(s, t.digest, out, e);
 out:
     store_close(s);
     return rc;

@@ -17,8 +17,8 @@ struct command {
 };
 
 extern const struct command cmd_run, cmd_nightly, cmd_compare, cmd_champion, cmd_show, cmd_report, cmd_evidence,
-    cmd_eval, cmd_sanitize, cmd_oracle, cmd_profile, cmd_importance, cmd_replay, cmd_export, cmd_space, cmd_devices,
-    cmd_doctor;
+    cmd_eval, cmd_sanitize, cmd_oracle, cmd_profile, cmd_importance, cmd_replay, cmd_export, cmd_import, cmd_space,
+    cmd_devices, cmd_doctor;
 extern const struct command *const commands[]; /* NULL-terminated, in the order of --help */
 
 enum option_kind {

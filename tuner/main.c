@@ -16,8 +16,8 @@
 
 const struct command *const commands[] = {&cmd_run,     &cmd_nightly,    &cmd_compare, &cmd_champion, &cmd_show,
                                           &cmd_report,  &cmd_evidence,   &cmd_eval,    &cmd_sanitize, &cmd_oracle,
-                                          &cmd_profile, &cmd_importance, &cmd_replay,  &cmd_export,   &cmd_space,
-                                          &cmd_devices, &cmd_doctor,     NULL};
+                                          &cmd_profile, &cmd_importance, &cmd_replay,  &cmd_export,   &cmd_import,
+                                          &cmd_space,   &cmd_devices,    &cmd_doctor,  NULL};
 
 /* When an allocation fails, jansson 2.14 loses characters without a word and libuv aborts. Their own allocations end the process before that:
  * to the store it is no more than a SIGKILL, and workers die with their supervisor. */

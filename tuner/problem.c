@@ -2,6 +2,7 @@
 #include "problem.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -101,6 +102,19 @@ double problem_floor_us(const struct problem *p, const struct target *t)
     if (t->peak_bytes_s > 0 && problem_bytes(p) > (double)t->l2_bytes)
         memory = problem_bytes(p) / t->peak_bytes_s * 1e6;
     return compute > memory ? compute : memory;
+}
+
+static double log2_ratio(double a, double b)
+{
+    return a > 0 && b > 0 ? fabs(log2(a / b)) : (double)INFINITY;
+}
+
+double problem_distance(const struct problem *a, const struct problem *b)
+{
+    return log2_ratio(a->seq_q, b->seq_q) + log2_ratio(a->seq_kv, b->seq_kv) +
+           log2_ratio((double)a->batch * a->heads, (double)b->batch * b->heads) +
+           log2_ratio((double)a->heads / a->kv_heads, (double)b->heads / b->kv_heads) +
+           8 * log2_ratio(a->head_dim, b->head_dim) + 2 * (a->mask != b->mask) + (a->dtype != b->dtype);
 }
 
 void problem_text(const struct problem *p, char *out, size_t size)

@@ -90,6 +90,10 @@ double problem_bytes(const struct problem *p);
 int problem_keys_seen(const struct problem *p, int i);
 /* The roofline: no honest run is faster than this many microseconds. 0 when the target's rates are unknown. */
 double problem_floor_us(const struct problem *p, const struct target *t);
+/* How far apart two problems are, for what is known of one to be tried on the other; 0: the same shape. The sum of |log2| of the ratios of seq_q, of
+ * seq_kv, of batch x heads and of query heads a kv head, 8 |log2| of that of head_dim (tiles and registers follow from it), 2 for another mask
+ * and 1 for another dtype. INFINITY when a size is not positive. */
+double problem_distance(const struct problem *a, const struct problem *b);
 /* "attention 2x8x512x64 f16 full" */
 void problem_text(const struct problem *p, char *out, size_t size);
 

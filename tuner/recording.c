@@ -159,6 +159,14 @@ static int order_rows(struct recording *r, struct err *e)
     return 0;
 }
 
+static int put_in_order(struct recording *r, struct err *e)
+{
+    for (int t = 0; t < r->ntables; t++)
+        for (int k = 0; k < r->tables[t].nparams; k++)
+            if (order_values(r, t, k, e) != 0) return -1;
+    return order_rows(r, e);
+}
+
 /* ---- CSV ---- */
 
 static const char *field(const char **at, const char *end, size_t *n)
@@ -339,6 +347,13 @@ static int read_t4(struct recording *r, const json_t *doc, struct err *e)
     return 0;
 }
 
+static int read_document(struct recording *r, const json_t *doc, struct err *e)
+{
+    if (json_is_object(json_object_get(doc, "cache"))) return read_cache(r, doc, e);
+    if (json_is_array(json_object_get(doc, "results"))) return read_t4(r, doc, e);
+    return err_set(e, ERR_INPUT, "it has neither `cache` (Kernel Tuner) nor `results` (T4)");
+}
+
 static int read_json(struct recording *r, const char *text, size_t n, struct err *e)
 {
     json_error_t at;
@@ -346,12 +361,7 @@ static int read_json(struct recording *r, const char *text, size_t n, struct err
     int rc;
 
     if (!doc) return err_set(e, ERR_INPUT, "line %d, column %d: %.150s", at.line, at.column, at.text);
-    if (json_is_object(json_object_get(doc, "cache")))
-        rc = read_cache(r, doc, e);
-    else if (json_is_array(json_object_get(doc, "results")))
-        rc = read_t4(r, doc, e);
-    else
-        rc = err_set(e, ERR_INPUT, "it has neither `cache` (Kernel Tuner) nor `results` (T4)");
+    rc = read_document(r, doc, e);
     json_decref(doc);
     return rc;
 }
@@ -395,10 +405,7 @@ int recording_read(struct recording *out, const char *path, struct err *e)
     TRY(read_all(&text, path, &why));
     first = buf_text(&text) + strspn(buf_text(&text), " \t\r\n");
     TRY(*first == '{' ? read_json(out, buf_text(&text), text.n, &why) : read_csv(out, buf_text(&text), &why));
-    for (int t = 0; t < out->ntables; t++)
-        for (int k = 0; k < out->tables[t].nparams; k++)
-            TRY(order_values(out, t, k, &why));
-    TRY(order_rows(out, &why));
+    TRY(put_in_order(out, &why));
 out:
     buf_free(&text);
     if (rc != 0) {
@@ -408,6 +415,19 @@ out:
                 "files, plain or gzip",
                 path, why.text);
     }
+    return rc;
+}
+
+int recording_document(struct recording *out, const char *name, const json_t *doc, struct err *e)
+{
+    int rc;
+
+    *out = (struct recording){.name = strdup(name)};
+    if (!out->name) return err_nomem(e);
+    TRY(read_document(out, doc, e));
+    rc = put_in_order(out, e);
+out:
+    if (rc != 0) recording_free(out);
     return rc;
 }
 

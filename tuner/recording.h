@@ -11,6 +11,7 @@
 #ifndef RECORDING_H
 #define RECORDING_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -45,6 +46,8 @@ struct recording {
 
 /* ERR_INPUT: what is wrong, where, and with the line of a CSV; ERR_SYSTEM: it cannot be read. */
 int recording_read(struct recording *out, const char *path, struct err *e);
+/* The same of a JSON object that is in memory, under this name; borrowed. ERR_INPUT. */
+int recording_document(struct recording *out, const char *name, const json_t *doc, struct err *e);
 void recording_free(struct recording *r);
 
 /* The domain of its points: a template for each table, whose valid points are those recorded. It has no problem and no source, so a

@@ -419,6 +419,10 @@ static void what_was_done(struct buf *out, const json_t *s)
                number(s, "proposals"), text(s, "strategy"), (long long)json_integer_value(json_object_get(s, "seed")),
                number(s, "compiled"), number(s, "aliases"));
     fates(out, json_object_get(s, "fates"));
+    if (json_array_size(json_object_get(s, "seeds")) == 0) return;
+    buf_puts(out, "seeded: ");
+    tune_seeds_text(json_object_get(s, "seeds"), out);
+    buf_puts(out, "\n");
 }
 
 void report_dead(struct buf *out, const json_t *dead)

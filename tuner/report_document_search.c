@@ -4,6 +4,7 @@
 
 #include "report_document_private.h"
 #include "report_private.h"
+#include "tune.h"
 
 /* ---- time ---- */
 
@@ -39,6 +40,18 @@ static void timeline(struct page *p, const json_t *time)
 
 /* ---- progress ---- */
 
+/* What it proposed first, from what was known. */
+static void seeds(struct page *p, const json_t *list)
+{
+    struct buf words = {0};
+
+    tune_seeds_text(list, &words);
+    if (words.n > 0)
+        page_say(p, "Proposed and measured before the strategy's own, because they did well elsewhere: %s.",
+                 buf_text(&words));
+    buf_free(&words);
+}
+
 static void progress(struct page *p, const json_t *search, struct report_pictures *pictures)
 {
     static const char *const columns[] = {">proposal", ">after s", ">us", "+configuration", NULL};
@@ -58,6 +71,7 @@ static void progress(struct page *p, const json_t *search, struct report_picture
              json_integer_value(json_object_get(search, "seed")), report_number(NUMBER, number(search, "aliases")),
              report_number(NUMBER, number(search, "known")));
     timeline(p, json_object_get(search, "time"));
+    seeds(p, json_object_get(search, "seeds"));
     if (json_array_size(best) == 0) {
         page_say(p, "None of them was measured well, so there is no best.");
         return;

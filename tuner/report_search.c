@@ -6,6 +6,7 @@
 
 #include "report_private.h"
 #include "report_space_private.h"
+#include "tune.h"
 
 enum { POINTS = 1500 }; /* of a longer search every nth is drawn, and every one that is best so far */
 
@@ -70,7 +71,7 @@ static int take(void *ctx, const struct store_evaluation *v)
 int report_search(struct store *s, const struct store_run *run, json_t **out, struct err *e)
 {
     struct search x = {.begun = seconds_of(run->started), .points = json_array(), .best = json_array()};
-    json_t *fates = json_object(),
+    json_t *fates = json_object(), *seeds = NULL,
            *time = json_object_get(json_object_get(run->summary, "seconds"), "search"); /* absent in older runs */
     int n, end, rc;
 
@@ -78,6 +79,7 @@ int report_search(struct store *s, const struct store_run *run, json_t **out, st
     TRY(store_evaluations_count(s, run->id, &n, &end, e));
     x.every = n / POINTS + 1;
     TRY(store_evaluations(s, run->id, take, &x, e));
+    TRY(tune_seeds_used(s, run->id, &seeds, e));
     for (int i = 0; i < FATE_N; i++)
         if (x.fates[i] > 0) json_object_set_new(fates, fate_name((enum fate)i), json_integer(x.fates[i]));
     *out = json_pack("{s:I,s:s,s:s,s:s,s:O?,s:i,s:i,s:i,s:i,s:O,s:O,s:O,s:o,s:O}", "run", (json_int_t)run->id, "state",
@@ -85,9 +87,10 @@ int report_search(struct store *s, const struct store_run *run, json_t **out, st
                      *text(run->summary, "strategy") ? text(run->summary, "strategy") : text(run->settings, "strategy"),
                      "seed", json_object_get(run->settings, "seed"), "evaluations", n, "aliases", x.aliases, "known",
                      x.known, "every", x.every, "fates", fates, "points", x.points, "best", x.best, "seconds",
-                     real(run->elapsed_s), "time", json_is_object(time) ? time : json_null());
+                     real(run->elapsed_s), "time", json_is_object(time) ? time : json_null(), "seeds", seeds);
     if (!*out) rc = err_nomem(e);
 out:
+    json_decref(seeds);
     json_decref(fates);
     json_decref(x.points);
     json_decref(x.best);

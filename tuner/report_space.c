@@ -282,13 +282,13 @@ out:
 
 /* ---- all ---- */
 
-static int named(void *ctx, const char *track, const char *space, const char *device)
+static int named(void *ctx, const struct store_track *t)
 {
     json_t *out = ctx;
 
-    if (strcmp(track, json_string_value(json_object_get(out, "track"))) != 0) return 0;
-    json_object_set_new(out, "space", json_string(space));
-    json_object_set_new(out, "device", json_string(device));
+    if (strcmp(t->digest, json_string_value(json_object_get(out, "track"))) != 0) return 0;
+    json_object_set_new(out, "space", json_string(t->space));
+    json_object_set_new(out, "device", json_string(t->device));
     return 1;
 }
 

@@ -1,7 +1,7 @@
 /* search.c - what all strategies share: the budget, the set of points proposed, fresh random points, the choice of a
  * strategy.
  *
- * Invariants: a point enters the set when it is proposed and never leaves; no proposal is in the set before it is made,
+ * Invariants: a point enters the set when it is proposed or learnt and never leaves; no proposal is in the set before it is made,
  * whatever a strategy does; all randomness comes from one stream keyed by (seed, "search").
  *
  * Fresh points: uniform draws from the domain are tried first. When the draws keep meeting points already proposed (a
@@ -9,6 +9,7 @@
  * drawn from. A domain too large to enumerate is scanned from a random rank over at most SCAN ranks. */
 #include "search.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -219,8 +220,18 @@ bool search_ask(struct search *s, struct cand *out)
     return true;
 }
 
+int search_learn(struct search *s, const struct cand *c, bool ok, double us, struct err *e)
+{
+    assert(s->asked == 0);
+    if (search_seen(s, c)) return 0;
+    if (!set_add(&s->seen, domain_rank(s->domain, c))) return err_nomem(e);
+    search_tell(s, c, ok, us);
+    return 0;
+}
+
 void search_tell(struct search *s, const struct cand *c, bool ok, double us)
 {
+    if (!search_seen(s, c)) return;
     s->strategy->tell(s->state, s, c, ok && us > 0 && isfinite(us), us);
 }
 

@@ -37,13 +37,16 @@ void search_close(struct search *s);
 const char *search_strategy_name(const struct search *s); /* what auto became */
 /* false: budget used or space exhausted. */
 bool search_ask(struct search *s, struct cand *out);
-/* us: microseconds when ok; a failed candidate (ok = false) teaches too. */
+/* A point that was measured without being asked for, and its answer: it teaches as any other, is never proposed, and costs nothing of the budget. Only
+ * before the first ask. What is known already changes nothing. */
+int search_learn(struct search *s, const struct cand *c, bool ok, double us, struct err *e);
+/* us: microseconds when ok; a failed candidate (ok = false) teaches too. What was neither proposed nor learnt is not heard. */
 void search_tell(struct search *s, const struct cand *c, bool ok, double us);
 
 /* For strategies: what they may use of the search. */
 struct domain *search_domain(struct search *s);
 struct rng *search_rng(struct search *s);
-bool search_seen(const struct search *s, const struct cand *c); /* already proposed */
+bool search_seen(const struct search *s, const struct cand *c); /* already proposed, or learnt */
 int search_budget(const struct search *s);
 int search_asked(const struct search *s);
 /* A uniformly drawn point that was not proposed yet; false when none is left, or none can be found (see search.c). */

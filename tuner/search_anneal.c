@@ -5,7 +5,7 @@
  * slower (Metropolis et al., J. Chemical Physics 21, 1953; Kirkpatrick, Gelatt and Vecchi, "Optimization by simulated
  * annealing", Science 220, 1983). Differences of logarithms are relative: no setting depends on how long a kernel runs.
  * The temperature falls geometrically from HOT to COLD with the share of the budget that is answered. The chain begins
- * at the best of the templates' defaults.
+ * at the best of what is known already and the templates' defaults.
  *
  * A neighbour that was answered before costs nothing: the chain may pass through it without a proposal. Where STEPS
  * draws meet none that is new, a point a few moves away is proposed. With several templates one proposal in ELSEWHERE is
@@ -28,7 +28,8 @@
 struct anneal {
     struct search_book book;
     int current; /* NONE until something worked */
-    int next_default, defaults;
+    int next_default;
+    int starts;    /* points, the first ones: learnt, or defaults */
     bool several;  /* templates */
     double length; /* answers until it is cold */
 };
@@ -63,7 +64,7 @@ static void judge(struct anneal *x, struct search *s, int id)
     double rise = x->current == NONE ? 0 : x->book.points[id].y - x->book.points[x->current].y;
     double share = (x->book.worked + x->book.failed) / x->length;
     double temperature = HOT * pow(COLD / HOT, share < 1 ? share : 1);
-    if (id < x->defaults) temperature = COLD; /* of the starts the best */
+    if (id < x->starts) temperature = COLD; /* of the starts the best */
     if (rise <= 0 || rng_uniform(search_rng(s)) < exp(-rise / temperature)) x->current = id;
 }
 
@@ -93,7 +94,7 @@ static bool anneal_ask(void *state, struct search *s, struct cand *out)
     if (search_book_reserve(&x->book) != 0) return false;
     bool found = search_default(s, &x->next_default, out);
     if (found)
-        x->defaults = x->book.n + 1;
+        x->starts = x->book.n + 1;
     else if (!x->several || rng_below(search_rng(s), ELSEWHERE) > 0)
         found = neighbour(x, s, out);
     if (!found && !search_fresh(s, out)) return false;
@@ -105,6 +106,7 @@ static void anneal_tell(void *state, struct search *s, const struct cand *c, boo
 {
     struct anneal *x = state;
     int id = search_book_tell(&x->book, search_domain(s), c, ok, us);
+    if (search_asked(s) == 0) x->starts = x->book.n; /* learnt */
     if (id >= 0 && ok) judge(x, s, id);
 }
 

@@ -4,7 +4,8 @@
  * first that is faster; where none is left it ends, and the next begins at a random point. First improvement from many
  * starts is the local search that Johnson, Papadimitriou and Yannakakis ("How easy is local search?", J. Computer and
  * System Sciences 37, 1988) analyse, and that Hoos and Stützle ("Stochastic Local Search", Morgan Kaufmann, 2004,
- * chapter 2) call iterative improvement with restarts. The first starts are the templates' defaults.
+ * chapter 2) call iterative improvement with restarts. The first starts are what is known already and the templates'
+ * defaults.
  *
  * Answers lag: a climb whose neighbours are all proposed, but not all answered, stays open while others begin, so
  * several are under way and the one that stands lowest goes first. Neighbours of a start are proposed before its own
@@ -109,6 +110,10 @@ static void climb_tell(void *state, struct search *s, const struct cand *c, bool
 {
     struct climber *x = state;
     int id = search_book_tell(&x->book, search_domain(s), c, ok, us), i = id < 0 ? NO_CLIMB : x->book.points[id].of;
+    if (id >= 0 && ok && search_asked(s) == 0 && (i = free_climb(x)) != NO_CLIMB) { /* learnt: a climb begins there */
+        move_to(x, s, &x->climbs[i], id);
+        return;
+    }
     if (i == NO_CLIMB) return;
     struct climb *k = &x->climbs[i];
     k->pending--;

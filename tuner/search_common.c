@@ -65,6 +65,7 @@ int search_book_find(const struct search_book *b, const struct domain *d, const 
 int search_book_tell(struct search_book *b, const struct domain *d, const struct cand *c, bool ok, double us)
 {
     int id = search_book_find(b, d, c), at;
+    if (id < 0 && search_book_reserve(b) == 0) id = search_book_add(b, d, c, INFINITY, SEARCH_LEARNT);
     if (id < 0 || b->points[id].answer != SEARCH_PENDING) return -1;
     struct search_point *p = &b->points[id];
     p->answer = ok ? SEARCH_WORKED : SEARCH_FAILED;

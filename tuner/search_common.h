@@ -10,6 +10,8 @@
 
 /* ---- the book ---- */
 
+#define SEARCH_LEARNT (-1)
+
 enum search_answer { SEARCH_PENDING, SEARCH_WORKED, SEARCH_FAILED };
 
 struct search_point {
@@ -17,7 +19,7 @@ struct search_point {
     uint64_t rank;
     enum search_answer answer;
     double y; /* ln us once it worked; until then what the strategy gave */
-    int of;   /* the strategy's own: what the point was asked for */
+    int of;   /* the strategy's own: what the point was asked for; SEARCH_LEARNT: nobody asked */
 };
 
 struct search_book {             /* {0} is an empty one */
@@ -33,9 +35,10 @@ void search_book_free(struct search_book *b);
 int search_book_reserve(struct search_book *b); /* room for one more point; -1: out of memory */
 /* After a reserve that succeeded. c was not proposed yet and is what ask will return. Returns its number. */
 int search_book_add(struct search_book *b, const struct domain *d, const struct cand *c, double y, int of);
-/* Number of the point that was answered, -1: never asked for, or told twice. */
+/* Number of the point that was answered. One that is not in the book was learnt (search_learn) and enters it here, with its answer; -1: told twice, or out
+ * of memory. */
 int search_book_tell(struct search_book *b, const struct domain *d, const struct cand *c, bool ok, double us);
-/* The number of a point that was asked for, or -1. */
+/* The number of a point in the book, or -1. */
 int search_book_find(const struct search_book *b, const struct domain *d, const struct cand *c);
 /* Where to look while nothing has worked: mostly at random (-1), else around the point that is in flight for longest,
  * which is a template's default as long as one is. */

@@ -126,8 +126,13 @@ static void differential_tell(void *state, struct search *s, const struct cand *
 {
     struct differential *x = state;
     int id = search_book_tell(&x->book, search_domain(s), c, ok, us);
-    if (id < 0 || !ok) return;
+    if (id < 0) return;
     int i = x->book.points[id].of;
+    if (i == SEARCH_LEARNT) { /* vectors as well, as long as there is room */
+        i = id % x->population;
+        if (id < x->population) x->member[i] = id;
+    }
+    if (!ok) return;
     if (x->book.points[id].y <= vector(x, i)->y) x->member[i] = id;
 }
 

@@ -36,7 +36,9 @@ static void *exhaustive_open(struct search *s)
 static bool exhaustive_ask(void *state, struct search *s, struct cand *out)
 {
     struct exhaustive *x = state;
-    return x->next < x->n && domain_from_rank(search_domain(s), x->ranks[x->next++], out);
+    while (x->next < x->n && domain_from_rank(search_domain(s), x->ranks[x->next++], out))
+        if (!search_seen(s, out)) return true;
+    return false;
 }
 
 static void exhaustive_tell(void *state, struct search *s, const struct cand *c, bool ok, double us)

@@ -221,8 +221,19 @@ static const char SCHEMA_3[] =
                " seconds REAL NOT NULL CHECK(seconds >= 0), note TEXT NOT NULL, at TEXT NOT NULL,"
                " UNIQUE(track, number)) STRICT;" APPEND_ONLY(night);
 
+/* What others measured. It is no evaluation of any run: nothing but the search's first proposals may come from it. */
+static const char SCHEMA_4[] =
+    "CREATE TABLE import(id INTEGER PRIMARY KEY, space INTEGER NOT NULL REFERENCES space, file TEXT NOT NULL,"
+    " digest TEXT NOT NULL " DIGEST_CHECK(
+        digest) ", -- of the points\n"
+                " created TEXT NOT NULL, UNIQUE(space, digest)) STRICT;"
+                "CREATE TABLE prior( -- a point to try\n"
+                " id INTEGER PRIMARY KEY, import INTEGER NOT NULL REFERENCES import, params TEXT NOT NULL,"
+                " us REAL NOT NULL CHECK(us > 0)) STRICT;"
+                "CREATE INDEX prior_import ON prior(import, us);" APPEND_ONLY(import) APPEND_ONLY(prior);
+
 /* steps[v] brings schema v to v+1; an empty file is schema 0. */
-static const char *const steps[STORE_SCHEMA] = {SCHEMA_1, SCHEMA_2, SCHEMA_3};
+static const char *const steps[STORE_SCHEMA] = {SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4};
 
 /* ---- names of files ---- */
 

@@ -24,7 +24,7 @@
 #include "fate.h"
 #include "verdict.h"
 
-#define STORE_SCHEMA 3
+#define STORE_SCHEMA 4
 
 struct store;
 
@@ -237,9 +237,12 @@ int store_versions(struct store *s, const char *track, int (*f)(void *ctx, const
                    struct err *e);
 /* Everything known of one candidate for `fatune show`: evaluations, checks, trials, verdicts, as JSON. New reference. */
 int store_candidate_json(struct store *s, const char *digest_prefix, json_t **out, bool *found, struct err *e);
-/* Tracks: digest, space name, device, newest first. */
-int store_tracks(struct store *s, int (*f)(void *ctx, const char *track, const char *space, const char *device),
-                 void *ctx, struct err *e);
+/* Tracks, newest first, as their newest runs have them; calls f until it returns non-zero. */
+struct store_track {
+    char digest[65], space[128], device[128]; /* names */
+    const json_t *problem;                    /* borrowed; as problem_to_json gave it */
+};
+int store_tracks(struct store *s, int (*f)(void *ctx, const struct store_track *t), void *ctx, struct err *e);
 /* ---- nights: the ledger ---- */
 struct store_night {
     int64_t run;
@@ -267,6 +270,26 @@ int store_nights(struct store *s, const char *track, int (*f)(void *ctx, const s
  * none was measured in it, in the newest that has any. For proposals: a score selects, it never decides. */
 int store_best(struct store *s, const char *track, int64_t environment, int64_t run, int n,
                int (*f)(void *ctx, const json_t *params, const char *cand, double us), void *ctx, struct err *e);
+
+/* ---- imports: what others measured. Points to try, never results ---- */
+struct store_prior {
+    json_t *params; /* as cand_to_json has a point; borrowed */
+    double us;
+};
+struct store_import {
+    int64_t id;
+    char file[256], space[128], at[32];
+    const json_t *problem; /* of the space; borrowed */
+};
+/* One import: n points of a space, which are kept together. *added false: points of this digest were imported into this space before, and nothing is
+ * written. */
+int store_import_put(struct store *s, int64_t space, const char *file, const char *digest, const struct store_prior *p,
+                     int n, bool *added, struct err *e);
+/* Newest first; calls f until it returns non-zero. A store of an older schema has none. */
+int store_imports(struct store *s, int (*f)(void *ctx, const struct store_import *i), void *ctx, struct err *e);
+/* The points of one, best first, until f returns non-zero. */
+int store_priors(struct store *s, int64_t import, int (*f)(void *ctx, const json_t *params, double us), void *ctx,
+                 struct err *e);
 
 /* A decision as it was written. body: what verdict_to_json gave. */
 struct store_verdict {

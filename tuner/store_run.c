@@ -207,31 +207,34 @@ out:
     return rc;
 }
 
-int store_tracks(struct store *s, int (*f)(void *ctx, const char *track, const char *space, const char *device),
-                 void *ctx, struct err *e)
+int store_tracks(struct store *s, int (*f)(void *ctx, const struct store_track *t), void *ctx, struct err *e)
 {
     static const char what[] = "list tracks";
     sqlite3_stmt *st = NULL;
-    json_t *facts = NULL;
+    json_t *facts = NULL, *problem = NULL;
     int rc, stop = 0;
     TRY(store_query(s, &st, what, e,
-                    "SELECT r.track, s.name, n.facts FROM run r JOIN space s ON s.id = r.space"
+                    "SELECT r.track, s.name, n.facts, s.problem FROM run r JOIN space s ON s.id = r.space"
                     " JOIN environment n ON n.id = r.environment"
                     " WHERE r.id = (SELECT max(id) FROM run WHERE track = r.track) ORDER BY r.id DESC",
                     ""));
     while (!stop && (rc = store_step(s, st, what, e)) == 1) {
-        char track[65], space[128], device[128];
-        store_text(st, 0, track, sizeof track);
-        store_text(st, 1, space, sizeof space);
+        struct store_track t;
+        store_text(st, 0, t.digest, sizeof t.digest);
+        store_text(st, 1, t.space, sizeof t.space);
         TRY(store_json(s, st, 2, &facts, what, e));
-        store_device(facts, device);
+        TRY(store_json(s, st, 3, &problem, what, e));
+        store_device(facts, t.device);
+        t.problem = problem;
+        stop = f(ctx, &t);
         json_decref(facts);
-        facts = NULL;
-        stop = f(ctx, track, space, device);
+        json_decref(problem);
+        facts = problem = NULL;
     }
     if (stop) rc = 0;
 out:
     json_decref(facts);
+    json_decref(problem);
     sqlite3_finalize(st);
     return rc;
 }

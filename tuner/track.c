@@ -10,27 +10,29 @@
 struct choice {
     const char *name;
     const struct track_query *q;
-    char track[65];
+    struct track found;
     int n;
     struct buf fitting, all;
 };
 
-static int consider(void *ctx, const char *track, const char *space, const char *device)
+static int consider(void *ctx, const struct store_track *t)
 {
     struct choice *c = ctx;
     const struct track_query *q = c->q;
 
-    buf_printf(&c->all, "\n  %s on %s, track %.12s", space, device, track);
-    if (strcmp(space, c->name) != 0 || (q->device && !strcasestr(device, q->device)) ||
-        (q->track && strncmp(track, q->track, strlen(q->track)) != 0))
+    buf_printf(&c->all, "\n  %s on %s, track %.12s", t->space, t->device, t->digest);
+    if (strcmp(t->space, c->name) != 0 || (q->device && !strcasestr(t->device, q->device)) ||
+        (q->track && strncmp(t->digest, q->track, strlen(q->track)) != 0))
         return 0;
-    buf_printf(&c->fitting, "\n  %s on %s, track %.12s", space, device, track);
-    snprintf(c->track, sizeof c->track, "%s", track);
+    buf_printf(&c->fitting, "\n  %s on %s, track %.12s", t->space, t->device, t->digest);
+    memcpy(c->found.digest, t->digest, sizeof c->found.digest);
+    memcpy(c->found.space, t->space, sizeof c->found.space);
+    memcpy(c->found.device, t->device, sizeof c->found.device);
     c->n++;
     return 0;
 }
 
-int track_find(struct store *s, const char *store, const struct track_query *q, char track[65], struct err *e)
+int track_find(struct store *s, const char *store, const struct track_query *q, struct track *out, struct err *e)
 {
     struct choice c = {.name = q->space, .q = q};
     struct space space = {0};
@@ -49,7 +51,7 @@ int track_find(struct store *s, const char *store, const struct track_query *q, 
         rc = err_set(e, ERR_USAGE, "no run of %s%s%s%s%s is in %s; it has%s", c.name, q->device ? " on " : "",
                      q->device ? q->device : "", q->track ? " in track " : "", q->track ? q->track : "", store,
                      c.all.n ? buf_text(&c.all) : " none at all: `fatune run SPACE` makes one");
-    memcpy(track, c.track, sizeof c.track);
+    *out = c.found;
 out:
     space_free(&space);
     buf_free(&c.fitting);

@@ -9,7 +9,10 @@ struct track_query {
     const char *device; /* part of its name in any case; NULL: any */
     const char *track;  /* beginning of its digest; NULL: any */
 };
+struct track {
+    char digest[65], space[128], device[128]; /* names */
+};
 /* ERR_USAGE: none fits, or more than one does, with those that there are. store: its name, for the message. */
-int track_find(struct store *s, const char *store, const struct track_query *q, char track[65], struct err *e);
+int track_find(struct store *s, const char *store, const struct track_query *q, struct track *out, struct err *e);
 
 #endif

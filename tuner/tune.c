@@ -12,12 +12,12 @@
 
 /* ---- the run's row ---- */
 
-static json_t *run_settings(const struct tune *t)
+static json_t *run_settings(const struct tune *t, json_t *seeds)
 {
-    json_t *j = json_pack("{s:I,s:s,s:i,s:f,s:I,s:o,s:o}", "confirms_run", (json_int_t)t->confirms, "strategy",
+    json_t *j = json_pack("{s:I,s:s,s:i,s:f,s:I,s:o,s:o,s:O}", "confirms_run", (json_int_t)t->confirms, "strategy",
                           t->o->strategy ? t->o->strategy : t->space.search.strategy, "evaluations", t->evaluations,
                           "minutes", t->minutes, "seed", (json_int_t)t->seed, "target", target_to_json(&t->target),
-                          "contestants", tune_contestants_json(t));
+                          "contestants", tune_contestants_json(t), "seeds", seeds);
 
     if (t->night) json_object_set_new(j, "night", json_integer(t->night));
     return j;
@@ -25,16 +25,19 @@ static json_t *run_settings(const struct tune *t)
 
 static int begin(struct tune *t, const char *key, int64_t space, int64_t environment, struct err *e)
 {
-    json_t *settings = run_settings(t);
+    json_t *settings = NULL, *seeds = NULL;
     int64_t id;
     int rc;
 
     store_run_free(&t->run);
     t->run = (struct store_run){0};
+    TRY(tune_seeds(t, environment, &seeds, e));
+    settings = run_settings(t, seeds);
     TRY(store_run_begin(t->store, space, environment, key, t->track, settings, &id, e));
     TRY(store_run_get(t->store, id, &t->run, e));
 out:
     json_decref(settings);
+    json_decref(seeds);
     return rc;
 }
 
@@ -386,12 +389,13 @@ static json_t *rule_json(const struct tune *t)
 json_t *tune_summary(struct tune *t, struct err *e)
 {
     json_t *champion = champion_json(t, e), *dead = champion ? dead_json(t, e) : NULL;
-    json_t *importance = dead ? tune_importance_json(t, e) : NULL, *best = importance ? best_json(t, e) : NULL;
+    json_t *importance = dead ? tune_importance_json(t, e) : NULL, *best = importance ? best_json(t, e) : NULL, *seeds;
     struct buf arm = {0};
     json_t *out;
     char problem[128], device[32];
 
-    if (!best) {
+    if (!best || tune_seeds_used(t->store, t->run.id, &seeds, e) != 0) {
+        json_decref(best);
         json_decref(champion);
         json_decref(dead);
         json_decref(importance);
@@ -399,14 +403,14 @@ json_t *tune_summary(struct tune *t, struct err *e)
     }
     problem_text(&t->space.problem, problem, sizeof problem);
     target_text(&t->target, device, sizeof device);
-    out =
-        json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:i,s:i,s:i,s:i,s:i,s:f,s:o,s:o,s:o,s:o,s:o,s:o,s:O,s:o}", "run",
-                  (json_int_t)t->run.id, "space", t->space.name, "problem", problem, "device", device, "device_name",
-                  t->target.name, "track", t->track, "strategy", t->strategy, "seed", (json_int_t)t->seed, "proposals",
-                  t->recalled > 0 ? t->recalled : t->nitems, "aliases", t->progress.aliases, "known", t->progress.known,
-                  "compiled", farm_compiled(t->farm), "stopped", t->stopped, "stop_factor", tune_stop_factor(t),
-                  "best_search", best, "rule", rule_json(t), "dead", dead, "importance", importance, "fates",
-                  fates_json(t), "standings", standings_json(t), "trials", t->trials, "champion", champion);
+    out = json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:i,s:i,s:i,s:i,s:i,s:f,s:o,s:o,s:o,s:o,s:o,s:o,s:O,s:o,s:o}",
+                    "run", (json_int_t)t->run.id, "space", t->space.name, "problem", problem, "device", device,
+                    "device_name", t->target.name, "track", t->track, "strategy", t->strategy, "seed",
+                    (json_int_t)t->seed, "proposals", t->recalled > 0 ? t->recalled : t->nitems, "aliases",
+                    t->progress.aliases, "known", t->progress.known, "compiled", farm_compiled(t->farm), "stopped",
+                    t->stopped, "stop_factor", tune_stop_factor(t), "best_search", best, "rule", rule_json(t), "dead",
+                    dead, "importance", importance, "fates", fates_json(t), "standings", standings_json(t), "trials",
+                    t->trials, "champion", champion, "seeds", seeds);
     if (!out) {
         err_nomem(e);
         return NULL;
@@ -432,8 +436,8 @@ json_t *tune_summary(struct tune *t, struct err *e)
 
 /* ---- run ---- */
 
-/* A run that was cut off in its search cannot go on when another champion stands: its first proposals were others. A new one takes its
- * place, and what was measured is known. */
+/* A run that was cut off in its search cannot go on when another champion stands, or when an older fatune began it, which proposed differently. A new one
+ * takes its place, and what was measured is known. */
 static int begin_again(struct tune *t, struct err *e)
 {
     struct store_run old = t->run;
@@ -443,8 +447,9 @@ static int begin_again(struct tune *t, struct err *e)
     if (farm_cancel(t->farm, e) != 0) return -1;
     forget_items(t);
     t->progress.done = t->progress.known = 0;
-    tune_report(t, "run %lld began under another champion: its search begins anew, what it measured is kept",
-                (long long)old.id);
+    tune_report(
+        t, "run %lld began under another champion or an older fatune: its search begins anew, what it measured is kept",
+        (long long)old.id);
     t->run = (struct store_run){0};
     t->outdated = false;
     t->clock = (struct timeline){0};

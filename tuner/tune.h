@@ -17,6 +17,7 @@
 #include "problem.h"
 #include "verdict.h"
 
+struct buf;
 struct check_tile;
 struct space;
 struct store;
@@ -86,6 +87,10 @@ int tune_oracle(const struct tune_options *o, const char *tmpl, const char *set,
 struct verdict_rule tune_promotion_rule(const struct space *s, int shares);
 /* What a champion is champion of: digest of the space's name, problem and cache state, and of the device's model. */
 int tune_track(char out[DIGEST_HEX], const struct space *s, const struct target *t, struct err *e);
+/* docs/JSON.md, list of seed: what a run proposed because something was known of it. *out: new reference. */
+int tune_seeds_used(struct store *s, int64_t run, json_t **out, struct err *e);
+/* Such a list in words: "3 points from s512 (champion v4), 1 from ..."; nothing when it is empty. */
+void tune_seeds_text(const json_t *seeds, struct buf *out);
 /* What the device did while a trial was measured, from the store. *out: docs/JSON.md, trial health; new reference. */
 int tune_trial_health(struct store *s, int64_t trial, json_t **out, struct err *e);
 

@@ -26,14 +26,12 @@ struct only {
     char track[65];
 };
 
-static int count_track(void *ctx, const char *track, const char *space, const char *device)
+static int count_track(void *ctx, const struct store_track *t)
 {
     struct only *o = ctx;
 
-    (void)space;
-    (void)device;
-    if (o->prefix && strncmp(track, o->prefix, strlen(o->prefix)) != 0) return 0;
-    snprintf(o->track, sizeof o->track, "%s", track);
+    if (o->prefix && strncmp(t->digest, o->prefix, strlen(o->prefix)) != 0) return 0;
+    snprintf(o->track, sizeof o->track, "%s", t->digest);
     return ++o->n > 1;
 }
 

@@ -46,6 +46,8 @@ struct tune_item {
     int alias_of;  /* seq, -1 */
     double bar_us; /* the best that was told when the search asked for it, 0: none: by that it may be hopeless */
     bool done, committed, known;
+    const json_t
+        *seed; /* of the run's settings: why it is proposed; NULL: the strategy, a champion or a default. Borrowed */
     json_t *detail;
     char *log;
     struct tune_item *next; /* in the search's list of those to be committed */
@@ -245,6 +247,11 @@ double tune_stop_factor(const struct tune *t); /* TUNE_STOP_FACTOR, or 0: nobody
 /* ---- tune.c ---- */
 /* The point that set ("K=V,...", NULL: none) makes of a default; tmpl NULL: of the first template where it is valid. */
 int tune_point(struct tune *t, const char *tmpl, const char *set, struct cand *c, struct err *e);
+
+/* ---- tune_seeds.c ---- */
+/* The points that a run of this space proposes first, in their order, from what the store knows now: list of seed, without what became of them; new
+ * reference. With --fresh there are none. */
+int tune_seeds(struct tune *t, int64_t environment, json_t **out, struct err *e);
 
 /* ---- stages ---- */
 int tune_search(struct tune *t, struct err *e);  /* tune_search.c */

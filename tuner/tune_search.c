@@ -12,7 +12,8 @@
  * anything is measured the supervisor waits.
  *
  * Resume: proposals whose number is in the store already are asked for again and answered from there. Proposals 0..nforced-1 are not the
- * strategy's: the standing champion, or each template's default configuration. */
+ * strategy's: the standing champion, or each template's default configuration; then the seeds of the run's settings (tune_seeds.c). The
+ * strategy learns them before it is asked. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,6 +74,11 @@ static int put(struct tune *t, struct tune_item *i, struct err *e)
     if (i->identity[0]) { /* so that twins are known as such after a restart */
         if (!i->detail) i->detail = json_object();
         json_object_set_new(i->detail, "identity", json_string(i->identity));
+    }
+    if (i->seed) {
+        if (!i->detail) i->detail = json_object();
+        json_object_set_new(i->detail, "seed", json_copy((json_t *)(uintptr_t)i->seed));
+        json_object_del(json_object_get(i->detail, "seed"), "point"); /* the evaluation's own */
     }
     v.detail = i->detail;
     memcpy(v.cand, i->id, sizeof v.cand);
@@ -180,6 +186,7 @@ static int recall(struct tune *t, struct tune_item *i, const struct past *past, 
         adopt(i, &v);
         i->known = true;
         if (!i->detail) i->detail = json_object();
+        json_object_del(i->detail, "seed");   /* of that run */
         json_object_del(i->detail, "report"); /* that run has it: a store that grows by nights need not repeat it */
         if (!json_object_get(i->detail, "known_from_run"))
             json_object_set_new(i->detail, "known_from_run", json_integer(v.run));
@@ -191,12 +198,15 @@ static int recall(struct tune *t, struct tune_item *i, const struct past *past, 
 }
 
 /* A new item: answered from the store, refused at rendering, or on its way through the compilers. */
-static struct tune_item *start(struct tune *t, const struct cand *c, const struct past *past, struct err *e)
+static struct tune_item *start(struct tune *t, const struct cand *c, const json_t *seed, const struct past *past,
+                               struct err *e)
 {
     struct tune_item *i = tune_item_new(t, c, e);
     enum timeline_doing before = doing(t, TIMELINE_STORE);
-    int rc = i ? recall(t, i, past, e) : -1;
+    int rc;
 
+    if (i) i->seed = seed;
+    rc = i ? recall(t, i, past, e) : -1;
     if (rc == 0 && !i->done) {
         i->bar_us = t->told_us;
         doing(t, TIMELINE_RENDER);
@@ -323,57 +333,54 @@ int tune_champion_point(struct tune *t, const struct store_version *v, struct ca
     return 0;
 }
 
-struct known {
-    struct tune *t;
-    const struct past *past;
-    struct err *e;
-};
-
-/* A point that did well in an earlier run: proposed again when it is still the same kernel. Where it was measured in this environment its
- * answer is known. */
-static int propose_known(void *ctx, const json_t *params, const char *cand, double us)
+static bool proposed(const struct tune *t, const struct cand *c)
 {
-    const struct known *k = ctx;
-    struct tune *t = k->t;
-    char id[DIGEST_HEX];
-    struct cand c;
-
-    (void)us;
-    if (cand_from_json(t->domain, params, &c, NULL) != 0 || !domain_valid(t->domain, &c, NULL)) return 0;
-    cand_id(t->domain, &c, id);
-    if (strcmp(id, cand) != 0) return 0;
     for (int i = 0; i < t->nitems; i++)
-        if (strcmp(t->items[i]->id, id) == 0) return 0;
-    return start(t, &c, k->past, k->e) ? 0 : 1;
+        if (cand_equal(t->domain, &t->items[i]->cand, c)) return true;
+    return false;
 }
 
-/* A night starts from what is known: the best of the runs before this one, which stay the same however often it goes on. */
-static int propose_best(struct tune *t, const struct past *past, struct err *e)
+/* What was known elsewhere when this run began, and is no champion's or default's point anyway. */
+static int propose_seeds(struct tune *t, const struct past *past, struct err *e)
 {
-    struct known k = {t, past, e};
+    const json_t *seeds = json_object_get(t->run.settings, "seeds"), *seed;
+    json_t *used = json_array();
+    struct buf text = {0};
+    size_t i;
+    int rc = used ? 0 : err_nomem(e);
 
-    if (!t->night) return 0;
-    if (store_best(t->store, t->track, t->run.environment, t->run.id, TUNE_RACE_KEEP, propose_known, &k, e) != 0)
-        return -1;
-    return e->code == ERR_OK ? 0 : -1;
+    json_array_foreach(seeds, i, seed)
+    {
+        struct cand c;
+        if (rc != 0 || cand_from_json(t->domain, json_object_get(seed, "point"), &c, NULL) != 0 ||
+            !domain_valid(t->domain, &c, NULL) || proposed(t, &c))
+            continue;
+        rc = start(t, &c, seed, past, e) ? json_array_append(used, (json_t *)(uintptr_t)seed) : -1;
+    }
+    tune_seeds_text(used, &text);
+    if (rc == 0 && text.n > 0) tune_report(t, "seeded: %s", buf_text(&text));
+    buf_free(&text);
+    json_decref(used);
+    return rc;
 }
 
-/* Proposals that are not the strategy's: the standing champion as arm A, which must still be what it was, or the defaults. */
+/* Proposals that are not the strategy's: the standing champion as arm A, which must still be what it was, or the defaults; then seeds. */
 static int forced(struct tune *t, const struct past *past, struct err *e)
 {
     struct cand c;
-    int rc = 0;
+    int first, rc = 0;
 
     if (t->has_champion) {
         TRY(tune_champion_point(t, &t->champion.version, &c, e));
-        if (!(t->standing = start(t, &c, past, e))) return -1;
+        if (!(t->standing = start(t, &c, NULL, past, e))) return -1;
     } else {
         for (int i = 0; i < domain_templates(t->domain); i++) {
             if (domain_unfit(t->domain, i) || !domain_default(t->domain, i, &c)) continue;
-            if (!start(t, &c, past, e)) return -1;
+            if (!start(t, &c, NULL, past, e)) return -1;
         }
     }
-    TRY(propose_best(t, past, e));
+    first = t->nitems;
+    TRY(propose_seeds(t, past, e));
     t->nforced = t->nitems;
     TRY(finish_all(t, 0, e));
     if (t->has_champion && t->standing->fate != FATE_OK) {
@@ -384,7 +391,7 @@ static int forced(struct tune *t, const struct past *past, struct err *e)
             t->champion.version.name, fate_name(t->standing->fate), t->standing->log ? t->standing->log : "");
         goto out;
     }
-    for (int i = 0; i < t->nitems && !t->standing; i++)
+    for (int i = 0; i < first && !t->standing; i++)
         if (t->items[i]->fate == FATE_OK) t->standing = t->items[i];
 out:
     return rc;
@@ -444,7 +451,7 @@ static int proposals(struct tune *t, struct search *s, const struct past *past, 
             doing(t, TIMELINE_STRATEGY);
             more = search_ask(s, &c);
             doing(t, TIMELINE_OTHER);
-            if (more && !start(t, &c, past, e)) return -1;
+            if (more && !start(t, &c, NULL, past, e)) return -1;
         } else if (tell) {
             struct tune_item *i = t->items[at++];
             told(t, i);
@@ -464,17 +471,19 @@ static int search(struct tune *t, const struct past *past, struct err *e)
     struct search *s = NULL;
     bool exact;
     uint64_t points = domain_count(t->domain, &exact);
-    int rc;
+    int most, rc;
 
     TRY(search_open(&s, t->strategy, t->domain, t->seed, t->evaluations, e));
     snprintf(t->strategy, sizeof t->strategy, "%s", search_strategy_name(s));
-    t->progress.total = points < (uint64_t)t->evaluations ? (int)points : t->evaluations;
     tune_report(t, "%llu%s valid points, strategy %s, seed %llu", (unsigned long long)points,
                 exact ? "" : " (estimated)", t->strategy, (unsigned long long)t->seed);
     TRY(forced(t, past, e));
-    t->progress.total += t->nforced;
-    for (int i = 0; i < t->nforced; i++)
+    most = t->evaluations + t->nforced; /* what was measured is not proposed again */
+    t->progress.total = points < (uint64_t)most ? (int)points : most;
+    for (int i = 0; i < t->nforced; i++) {
         told(t, t->items[i]);
+        TRY(search_learn(s, &t->items[i]->cand, t->items[i]->fate == FATE_OK, t->items[i]->us, e));
+    }
     rc = proposals(t, s, past, e);
 out:
     search_close(s);

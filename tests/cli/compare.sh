@@ -68,7 +68,7 @@ run 0 compare swift swift --device fake
 run 0 champion revoke
 run 0 champion revoke
 export FATUNE_FAKE_DEVICE=seed=4,noise=0.001
-run 0 run "$space" --device fake --seed 6 --as abroad --quiet
+run 0 run "$space" --device fake --seed 7 --fresh --as abroad --quiet
 run 2 compare v1 abroad --stored
 says err '^fatune: v1 and abroad were measured in different environments .*, and never side by side: stored numbers are not compared; leave out'
 run 0 compare v1 abroad --device fake --json

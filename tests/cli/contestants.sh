@@ -20,7 +20,7 @@ space sub/s.yaml <<X
   - {name: absent, command: [./mine, --fault, "missing torch: pip install torch", --at, fatune]}
   - {name: picky, command: [./mine, --fault, "unfit only head_dim 64", --at, problem]}
 X
-run 0 run sub/s.yaml --device fake --allow-contestants --evaluations 3 --json
+run 0 run sub/s.yaml --device fake --allow-contestants --evaluations 2 --json
 json "[c['name'] for c in d['contestants']] == ['slow', 'quick', 'liar', 'absent', 'picky']"
 json "[c.get('relation') for c in d['contestants']] == ['faster', 'slower', 'slower', None, None]"
 json "[c['left_out'] for c in d['contestants']][:3] == [None] * 3"
@@ -68,7 +68,7 @@ X
 python3 -B look.py store/fatune.db 'slow quick liar' || fail "the store does not have the contestants' trials"
 
 # ---- for people; and a run that is done meets them again
-run 0 run sub/s.yaml --device fake --allow-contestants --evaluations 3
+run 0 run sub/s.yaml --device fake --allow-contestants --evaluations 2
 says err 'its best challenger meets the standing champion'
 says out '^contestants against champion v1 '
 says out '^  slow  *700\.[0-9]* *34[0-9]\.[0-9]*  0\.4[0-9]* *\[0\.4[0-9]*, 0\.[0-9]*\]  faster$'
@@ -78,7 +78,7 @@ says out '^ *wrong: plain: 1 of 4096 elements'
 says out '^  absent  *left out: missing: torch: pip install torch$'
 says out '^ *fake contestant 1.0; TILE=64$'
 python3 -B look.py store/fatune.db 'slow quick liar slow quick liar' || fail "a run that was done does not measure its contestants again"
-run 0 run sub/s.yaml --device fake --allow-contestants --evaluations 3 --no-contestants --json
+run 0 run sub/s.yaml --device fake --allow-contestants --evaluations 2 --no-contestants --json
 json "d['contestants'] == []"
 if grep -q contestant err; then fail "--no-contestants meets them: $(grep contestant err | head -n 1)"; fi
 
@@ -109,7 +109,7 @@ print(json.loads(rows[0][0])["contestants"][0]["verdict"]["median_b_us"])')
 space sub/same.yaml <<X
   - {name: twin, command: [./mine, --us, $us]}
 X
-run 0 run sub/same.yaml --device fake --allow-contestants --evaluations 3 --json
+run 0 run sub/same.yaml --device fake --allow-contestants --evaluations 2 --json
 json "'confirms_run' in d and d['compiled'] == 0 and d['contestants'][0]['relation'] == 'same'"
 
 # ---- by name: beside the space, in --contestants, and not otherwise
@@ -120,13 +120,13 @@ space sub/named.yaml <<X
   - near
   - far
 X
-run 3 run sub/named.yaml --device fake --allow-contestants --evaluations 3
+run 3 run sub/named.yaml --device fake --allow-contestants --evaluations 2
 says err 'sub/named.yaml:21:5: no contestant is called `far`: an executable file of that name in one of: sub/contestants, '
 run 3 space sub/named.yaml --device fake
 says err 'sub/named.yaml:21:5: no contestant is called `far`'
 run 0 space sub/named.yaml --device fake --contestants others
 says out '^contestants: near, far$'
-run 0 run sub/named.yaml --device fake --allow-contestants --evaluations 3 --contestants others --json
+run 0 run sub/named.yaml --device fake --allow-contestants --evaluations 2 --contestants others --json
 json "[c['left_out'] for c in d['contestants']] == [None, None]"
 run 11 compare near v1 --device fake --allow-contestants --exit-status # recorded, since it lies beside the space
 run 2 compare far v1 --device fake --allow-contestants
@@ -156,7 +156,7 @@ run 11 compare ./others/far v1 --stored --exit-status
 run 2 compare v1 others/nobody --device fake
 says err 'others/nobody is no executable file'
 chmod -x sub/mine
-run 3 run sub/s.yaml --device fake --allow-contestants --evaluations 3
+run 3 run sub/s.yaml --device fake --allow-contestants --evaluations 2
 says err 'sub/s.yaml:20:28: contestant `slow`: .*/sub/./mine is no executable file'
 chmod +x sub/mine
 

@@ -54,13 +54,16 @@ printf 'A,B,status,mean_ms\n%s' "$(for i in 1 2 3 4 5 6; do echo "$i,x,ok,$i"; d
 keep replay 0 replay recorded.csv --strategy auto,random --repeats 2 --json
 keep "importance of a space" 0 importance recorded.csv --json
 keep "importance of a space" 0 importance "$SOURCE_DIR/results/recorded/h200_space_s512/s512_t4.json.gz" --json
+"$program" export "$smoke" --out theirs.json >out
+sed -i '0,/"BLOCK_M": [0-9]*/s//"BLOCK_M": 48/' theirs.json
+keep import 0 import theirs.json "$smoke" --device fake --json
 keep devices 0 devices --json
 keep diagnosis 0 doctor --json
 keep 'evaluation now' 0 eval "$SOURCE_DIR/tests/data/spaces/mapped.yaml" --templates "$SOURCE_DIR/tests/data/templates" --device fake --json
 json "[m['box_columns'] for m in d['launch']['maps']] == [64, 64] and d['launch']['args'] == ['q', 'k', 'v', 'o']"
 # Nights: the first crowns, the second tries a promotion that a run made meanwhile; one that nobody can hold; a champion that fails.
 keep nights 0 nightly "$smoke" --device fake --store n.db --evaluations 3 --json
-keep run 0 run "$smoke" --device fake --store n.db --seed 5 --json
+keep run 0 run "$smoke" --device fake --store n.db --seed 5 --evaluations 200 --json
 keep nights 3 nightly "$smoke" absent.yaml --device fake --store n.db --evaluations 3 --json
 json "d['nights'][0]['promotion']['became'] == 'settled' and d['exit_code'] == 3 and 'absent.yaml' in d['nights'][1]['error']"
 sed 's/^validate:.*/validate: {atol: 1.0e-9, rtol: 1.0e-9, repeats: 5}/' "$smoke" >strict.yaml

@@ -51,8 +51,8 @@ run 0 nightly "$space" --device fake --evaluations 200 --quiet
 
 # ---- elsewhere: a run promotes, the night after settles it
 export FATUNE_STORE=$work/settle/fatune.db
-run 0 run "$space" --device fake --evaluations 3 --quiet
-run 0 run "$space" --device fake --seed 5 --quiet
+run 0 run "$space" --device fake --evaluations 2 --quiet
+run 0 run "$space" --device fake --seed 5 --evaluations 200 --quiet
 mkdir refute
 cp settle/fatune.db refute/fatune.db
 run 0 nightly "$space" --device fake --evaluations 3 --quiet
@@ -62,7 +62,7 @@ night 0 "$space" --evaluations 3
 json "'promotion' not in d['nights'][0]"
 
 # ---- the machine has changed, and there the old champion is faster: it comes back by itself
-export FATUNE_STORE=$work/refute/fatune.db FATUNE_FAKE_DEVICE=seed=10,$machine
+export FATUNE_STORE=$work/refute/fatune.db FATUNE_FAKE_DEVICE=seed=15,$machine
 { # these two alone are left, so that no third takes the place
     sed '/^search:/,$d' "$space"
     echo "constraints:"

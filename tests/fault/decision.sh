@@ -10,7 +10,7 @@ space=$SOURCE_DIR/tests/data/spaces/small.yaml
 tune() {
     local rc=0
     LD_LIBRARY_PATH=$FATUNE_FAKE_NVML_DIR FATUNE_FAKE_NVML=$3 FATUNE_FAKE_DEVICE=seed=3,noise=0.001$2 "$FATUNE_FAKE" run "$space" --device fake \
-        --evaluations 3 --store "$work/$1.db" --json "${@:4}" >"$work/out" 2>"$work/err" </dev/null || rc=$?
+        --evaluations 2 --store "$work/$1.db" --json "${@:4}" >"$work/out" 2>"$work/err" </dev/null || rc=$?
     [ $rc -eq 0 ] || fail "$1: exit $rc: $(tail -n 2 "$work/err")"
     no_workers "$1"
     store check "$work/$1.db" >"$work/check" || fail "$1: $(cat "$work/check")"
@@ -59,7 +59,7 @@ case ${1:-} in
     # stopped COMMAND CODE WORDS SPACE DEVICE
     stopped() {
         local rc=0
-        FATUNE_FAKE_DEVICE=seed=3,noise=0.001$5 "$FATUNE_FAKE" "$1" "$4" --device fake --evaluations 3 --store "$work/broken.db" \
+        FATUNE_FAKE_DEVICE=seed=3,noise=0.001$5 "$FATUNE_FAKE" "$1" "$4" --device fake --evaluations 2 --store "$work/broken.db" \
             >"$work/out" 2>"$work/err" </dev/null || rc=$?
         [ $rc -eq "$2" ] || fail "$1: exit $rc, expected $2: $(tail -n 2 "$work/err")"
         cat "$work/out" "$work/err" | grep -q "$3" || fail "$1: nobody is told: $(tail -n 2 "$work/err")"

@@ -73,9 +73,14 @@ static void fill_identities(struct world *w)
 static void fill_evaluations(struct world *w)
 {
     const double samples[4] = {7.5, 7.25, 7.75, 7.5};
-    json_t *detail = json("{\"k\":4,\"identity\":\"x\",\"report\":{\"full\":true,\"max_abs\":0.001},\"resources\":"
-                          "{\"registers\":96}}");
+    json_t *detail =
+        json("{\"k\":4,\"identity\":\"x\",\"report\":{\"full\":true,\"max_abs\":0.001},\"resources\":"
+             "{\"registers\":96},\"seed\":{\"kind\":\"shape\",\"from\":\"s1024\",\"device\":\"Fuzzed\",\"version\":"
+             "\"v4\",\"distance\":2.0}}");
+    const struct store_prior prior = {detail, 7.5};
+    bool added;
 
+    GOOD(store_import_put(w->s, w->space, "theirs.json", "import-1", &prior, 1, &added, &trouble));
     for (int i = 0; i < 3; i++) {
         struct store_evaluation v = {.run = w->run,
                                      .candidate = i == 0 ? w->a : w->b,
@@ -505,6 +510,19 @@ static int see_best(void *ctx, const json_t *params, const char *cand, double us
     return 0;
 }
 
+static int see_import(void *ctx, const struct store_import *i)
+{
+    FUZZ_REQUIRE(strlen(i->file) < sizeof i->file && strlen(i->space) < sizeof i->space);
+    *(int64_t *)ctx = i->id;
+    return 0;
+}
+
+static int see_prior(void *ctx, const json_t *params, double us)
+{
+    (void)ctx, (void)params, (void)us;
+    return 0;
+}
+
 /* What a run reads that goes on. */
 static int read_history(struct store *s, struct err *e)
 {
@@ -512,9 +530,10 @@ static int read_history(struct store *s, struct err *e)
     struct store_evaluation known = {0}, one = {0};
     struct store_version before = {0}, first = {0};
     struct trial kept = {0};
-    json_t *report = NULL, *settings = NULL;
+    json_t *report = NULL, *settings = NULL, *seeds = NULL;
+    struct buf words = {0};
     double *samples = NULL;
-    int64_t id = 0, trial;
+    int64_t id = 0, import = 0, trial;
     enum fate fate;
     bool found;
     int n, rc;
@@ -529,6 +548,10 @@ static int read_history(struct store *s, struct err *e)
     TRY(store_best(s, TRACK, 1, id + 1, 8, see_best, NULL, e));
     TRY(store_evaluation_known(s, DIGEST_B, 1, TRACK, &known, &found, e));
     TRY(store_evaluation_get(s, id, 0, &one, &found, e));
+    TRY(store_imports(s, see_import, &import, e));
+    TRY(store_priors(s, import, see_prior, NULL, e));
+    TRY(tune_seeds_used(s, id, &seeds, e));
+    tune_seeds_text(seeds, &words);
     TRY(store_champion_before(s, TRACK, &before, &found, e));
     TRY(store_champion_first(s, TRACK, &first, &found, e));
 out:
@@ -540,6 +563,8 @@ out:
     trial_free(&kept);
     json_decref(report);
     json_decref(settings);
+    json_decref(seeds);
+    buf_free(&words);
     free(samples);
     return rc;
 }

@@ -421,6 +421,135 @@ static void test_replayed_log_proposes_the_same(void **state)
         replay(w, (*s)->name);
 }
 
+/* ---- what is known before ---- */
+
+/* Learns the points of these ranks before a run of `budget` proposals, 8 in flight; asserts that none of them, and no point twice, is proposed. */
+static void run_informed(struct world *w, const char *strategy, uint64_t seed, const uint64_t *known, int n, int budget,
+                         bool (*f)(const struct cand *, double *), struct trace *t)
+{
+    struct search *s = open_search(w, strategy, seed, budget);
+    struct cand asked[MOST], c;
+    struct err e = {0};
+    int told = 0;
+    double us = NAN;
+    bool ok, more = true;
+
+    for (int twice = 0; twice < 2; twice++)
+        for (int i = 0; i < n; i++) {
+            assert_true(domain_from_rank(w->domain, known[i], &c));
+            ok = f(&c, &us);
+            assert_int_equal(search_learn(s, &c, ok, us, &e), 0);
+            assert_true(search_seen(s, &c));
+        }
+    assert_int_equal(search_asked(s), 0);
+    *t = (struct trace){.best = INFINITY};
+    while (more || told < t->n) {
+        while (more && t->n - told < 8 && (more = search_ask(s, &asked[t->n]))) {
+            t->ranks[t->n] = domain_rank(w->domain, &asked[t->n]);
+            assert_true(domain_valid(w->domain, &asked[t->n], NULL));
+            for (int i = 0; i < n; i++)
+                if (known[i] == t->ranks[t->n]) fail_msg("%s proposed what it had learnt", strategy);
+            for (int i = 0; i < t->n; i++)
+                if (t->ranks[i] == t->ranks[t->n]) fail_msg("%s proposed a point twice", strategy);
+            t->n++;
+        }
+        if (told == t->n) break;
+        ok = f(&asked[told], &us);
+        if (ok && us < t->best) t->best = us;
+        search_tell(s, &asked[told++], ok, us);
+    }
+    search_close(s);
+}
+
+static uint64_t rank_of(struct world *w, const uint16_t *at, int n)
+{
+    struct cand c = {0};
+
+    memcpy(c.at, at, (size_t)n * sizeof *at);
+    assert_true(domain_valid(w->domain, &c, NULL));
+    return domain_rank(w->domain, &c);
+}
+
+/* Every point is learnt or proposed, once, for any number that is learnt, all of them included. */
+static void test_what_is_learnt_is_not_proposed(void **state)
+{
+    static bool (*const answers[])(const struct cand *, double *) = {smooth, flat, unlucky, hopeless};
+    struct world *w = *state;
+    uint64_t all[SMALL_COUNT], rank = 0;
+    struct trace t;
+    struct cand c;
+    int n = 0;
+
+    put_template(w, "toy", SMALL, 3, SMALL_RULE);
+    open_domain(w, "toy");
+    while (domain_next(w->domain, &rank, &c))
+        all[n++] = domain_rank(w->domain, &c);
+    assert_int_equal(n, SMALL_COUNT);
+    for (const struct search_strategy *const *s = search_strategies; *s; s++)
+        for (int known = 0; known <= n; known += known < 10 ? 1 : 7)
+            for (int i = 0; i < 4; i++) {
+                run_informed(w, (*s)->name, 11, all, known, 1000, answers[i], &t);
+                if (t.n != n - known) fail_msg("%s: %d learnt, %d of %d proposed", (*s)->name, known, t.n, n);
+            }
+}
+
+/* Beside the optimum, once it is known, are better points than elsewhere: each strategy that learns goes there, and equally each time. */
+static void test_what_is_learnt_steers(void **state)
+{
+    enum { SEEDS = 20 };
+    static const uint16_t near[2][8] = {{6, 2, 4, 1, 2, 1, 1, 1}, {6, 3, 4, 1, 2, 0, 0, 0}};
+    struct world *w = *state;
+    struct trace with, again, without;
+    uint64_t known[2];
+
+    put_template(w, "toy", LANDSCAPE, 8, LANDSCAPE_RULE);
+    open_domain(w, "toy");
+    for (int i = 0; i < 2; i++)
+        known[i] = rank_of(w, near[i], 8);
+    for (const struct search_strategy *const *s = search_strategies; *s; s++) {
+        double informed = 0, blind = 0;
+        if (!learns(*s)) continue;
+        for (int seed = 0; seed < SEEDS; seed++) {
+            run_informed(w, (*s)->name, seed, known, 2, 30, smooth, &with);
+            run_informed(w, (*s)->name, seed, known, 2, 30, smooth, &again);
+            run_informed(w, (*s)->name, seed, NULL, 0, 30, smooth, &without);
+            assert_same(&with, &again);
+            informed += log(with.best) / SEEDS;
+            blind += log(without.best) / SEEDS;
+        }
+        print_message("%s, %d seeds: %.2f us beside two good points that it knew, %.2f us without\n", (*s)->name, SEEDS,
+                      exp(informed), exp(blind));
+        assert_true(informed < blind);
+    }
+}
+
+static void test_strangers_are_not_heard(void **state)
+{
+    struct world *w = *state;
+    struct search *a, *b;
+    struct cand c, x, y;
+    uint64_t rank = 5000;
+
+    put_template(w, "toy", LANDSCAPE, 8, LANDSCAPE_RULE);
+    open_domain(w, "toy");
+    assert_true(domain_next(w->domain, &rank, &c));
+    for (const struct search_strategy *const *s = search_strategies; *s; s++) {
+        a = open_search(w, (*s)->name, 3, 50);
+        b = open_search(w, (*s)->name, 3, 50);
+        search_tell(a, &c, true, 1e-3);
+        for (int i = 0; i < 50; i++) {
+            double us;
+            assert_true(search_ask(a, &x) && search_ask(b, &y));
+            assert_true(cand_equal(w->domain, &x, &y));
+            smooth(&x, &us);
+            search_tell(a, &x, true, us);
+            search_tell(b, &y, true, us);
+        }
+        search_close(a);
+        search_close(b);
+    }
+}
+
 static void test_wide_space(void **state)
 {
     struct world *w = *state;
@@ -645,6 +774,9 @@ int main(void)
                                        T(test_budget_counts_proposals),
                                        T(test_equal_seeds_propose_equally),
                                        T(test_replayed_log_proposes_the_same),
+                                       T(test_what_is_learnt_is_not_proposed),
+                                       T(test_what_is_learnt_steers),
+                                       T(test_strangers_are_not_heard),
                                        T(test_wide_space),
                                        T(test_auto),
                                        T(test_errors),

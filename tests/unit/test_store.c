@@ -561,9 +561,53 @@ static void test_decision_on_another_track_is_a_bug(void **state)
     assert_int_equal(count(w, "SELECT count(*) FROM verdict"), 0);
 }
 
-static int take_track(void *ctx, const char *track, const char *space, const char *device)
+static int take_prior(void *ctx, const json_t *params, double us)
 {
-    buf_printf(ctx, "%s/%s/%s; ", track, space, device);
+    struct buf *out = ctx;
+    buf_printf(out, "%s=%g ", json_string_value(json_object_get(params, "K")), us);
+    return out->n > 8; /* the first two */
+}
+
+static int take_import(void *ctx, const struct store_import *i)
+{
+    buf_printf(ctx, "%lld %s %s %s; ", (long long)i->id, i->file, i->space,
+               json_string_value(json_object_get(i->problem, "K")));
+    return 0;
+}
+
+/* A file is in a space once; its points come best first; nothing of it changes, and none of it is an evaluation. */
+static void test_imports(void **state)
+{
+    struct world *w = *state;
+    json_t *three = object("K", "3"), *one = object("K", "1"), *two = object("K", "2");
+    const struct store_prior points[] = {{three, 30}, {one, 10}, {two, 20}};
+    struct buf text = {0};
+    bool added;
+    fill(w);
+    GOOD(store_import_put(w->s, w->space, "theirs.json", "digest-1", points, 3, &added, &w->e));
+    assert_true(added);
+    GOOD(store_import_put(w->s, w->space, "copy.json", "digest-1", points, 2, &added, &w->e));
+    assert_false(added);
+    GOOD(store_import_put(w->s, w->space, "more.csv", "digest-2", points, 1, &added, &w->e));
+    assert_true(added);
+    GOOD(store_imports(w->s, take_import, &text, &w->e));
+    assert_string_equal(buf_text(&text), "2 more.csv s512 1; 1 theirs.json s512 1; ");
+    buf_clear(&text);
+    GOOD(store_priors(w->s, 1, take_prior, &text, &w->e));
+    assert_string_equal(buf_text(&text), "1=10 2=20 ");
+    assert_int_equal(count(w, "SELECT count(*) FROM evaluation"), 0);
+    assert_int_equal(sqlite3_exec(w->s->db, "UPDATE prior SET us = 1", NULL, NULL, NULL), SQLITE_CONSTRAINT_TRIGGER);
+    assert_int_equal(sqlite3_exec(w->s->db, "DELETE FROM import", NULL, NULL, NULL), SQLITE_CONSTRAINT_TRIGGER);
+    buf_free(&text);
+    json_decref(one);
+    json_decref(two);
+    json_decref(three);
+}
+
+static int take_track(void *ctx, const struct store_track *t)
+{
+    buf_printf(ctx, "%s/%s/%s %s; ", t->digest, t->space, t->device,
+               json_string_value(json_object_get(t->problem, "K")));
     return 0;
 }
 
@@ -589,7 +633,7 @@ static void test_newest_track_wins_a_name(void **state)
     assert_string_equal(v.cand, DIGEST_A);
     store_version_free(&v);
     GOOD(store_tracks(w->s, take_track, &tracks, &w->e));
-    assert_string_equal(buf_text(&tracks), "track-2/s512/Fake 9000; track-1/s512/Fake 9000; ");
+    assert_string_equal(buf_text(&tracks), "track-2/s512/Fake 9000 1; track-1/s512/Fake 9000 1; ");
     assert_champion(w, "track-1", "v1", "crown");
     buf_free(&tracks);
     json_decref(j);
@@ -699,6 +743,7 @@ int main(void)
                                        T(test_revoke_and_restore),
                                        T(test_names),
                                        T(test_decision_on_another_track_is_a_bug),
+                                       T(test_imports),
                                        T(test_newest_track_wins_a_name),
                                        T(test_evidence_is_append_only),
                                        T(test_all_that_is_known_of_a_candidate)};

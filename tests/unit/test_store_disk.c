@@ -303,7 +303,8 @@ static int open_store(struct world *w)
 static int old_schema(struct world *w)
 {
     return sqlite3_exec(w->s->db,
-                        "DROP TABLE night; PRAGMA writable_schema=ON; UPDATE sqlite_schema SET sql = replace(sql, "
+                        "DROP TABLE prior; DROP TABLE import; DROP TABLE night; PRAGMA writable_schema=ON; UPDATE "
+                        "sqlite_schema SET sql = replace(sql, "
                         "',''settle'',''refute'',''rollback''', '') WHERE name = 'champion';"
                         "PRAGMA writable_schema=RESET; PRAGMA user_version=2;",
                         NULL, NULL, NULL);

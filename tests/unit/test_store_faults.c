@@ -317,8 +317,10 @@ static void test_migration_backs_up_and_is_one_transaction(void **state)
     assert_int_equal(count(w, "SELECT count(*) FROM candidate"), 3);
 }
 
-/* What schema 3 added, taken away. */
+/* What schema 4 added, taken away; and schema 3. */
+#define TO_SCHEMA_3 "DROP TABLE prior; DROP TABLE import; PRAGMA user_version=3;"
 #define TO_SCHEMA_2                                                                                                    \
+    TO_SCHEMA_3                                                                                                        \
     "DROP TABLE night; PRAGMA writable_schema=ON;"                                                                     \
     "UPDATE sqlite_schema SET sql = replace(sql, ',''settle'',''refute'',''rollback''', '') WHERE name = 'champion';"  \
     "PRAGMA writable_schema=RESET; PRAGMA user_version=2;"
@@ -359,6 +361,35 @@ static void test_schema_2(void **state)
     assert_int_equal(count(w, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
     snprintf(copy, sizeof copy, "%s.bak-v2", w->path);
     assert_int_equal(access(copy, F_OK), 0);
+}
+
+static int no_import(void *ctx, const struct store_import *i)
+{
+    (void)ctx, (void)i;
+    fail_msg("a store of schema 3 has an import");
+    return 1;
+}
+
+/* The same of schema 3. */
+static void test_schema_3(void **state)
+{
+    struct world *w = *state;
+    json_t *j = object("K", "1");
+    struct store_prior p = {j, 7};
+    char copy[120];
+    bool added;
+    fill(w);
+    assert_int_equal(sqlite3_exec(w->s->db, TO_SCHEMA_3, NULL, NULL, NULL), SQLITE_OK);
+    reopen(w, STORE_READ);
+    GOOD(store_imports(w->s, no_import, NULL, &w->e));
+    reopen(w, STORE_WRITE);
+    assert_int_equal(count(w, "PRAGMA user_version"), STORE_SCHEMA);
+    assert_int_equal(count(w, "SELECT count(*) FROM candidate"), 3);
+    GOOD(store_import_put(w->s, w->space, "theirs.json", "digest-1", &p, 1, &added, &w->e));
+    assert_true(added);
+    snprintf(copy, sizeof copy, "%s.bak-v3", w->path);
+    assert_int_equal(access(copy, F_OK), 0);
+    json_decref(j);
 }
 
 /* The same of schema 1. */
@@ -628,6 +659,7 @@ int main(void)
                                        T(test_migration_backs_up_and_is_one_transaction),
                                        T(test_schema_1),
                                        T(test_schema_2),
+                                       T(test_schema_3),
                                        T(test_read_only_folder),
                                        T(test_write_error),
                                        T(test_full_disk_leaves_no_half_promotion),

@@ -54,6 +54,7 @@ farm      3  * wire worker
 sweep     3  * wire worker farm
 point     3  store
 track     3  store space
+exchange  3  store track verdict
 sanitize  3  doc point tool
 tool      3  point worker
 plot      3  worker
