@@ -82,8 +82,8 @@ int report_search(struct store *s, const struct store_run *run, json_t **out, st
     TRY(tune_seeds_used(s, run->id, &seeds, e));
     for (int i = 0; i < FATE_N; i++)
         if (x.fates[i] > 0) json_object_set_new(fates, fate_name((enum fate)i), json_integer(x.fates[i]));
-    *out = json_pack("{s:I,s:s,s:s,s:s,s:O?,s:i,s:i,s:i,s:i,s:O,s:O,s:O,s:o,s:O}", "run", (json_int_t)run->id, "state",
-                     run->state, "started", run->started, "strategy",
+    *out = json_pack("{s:I,s:s,s:s,s:s,s:O?,s:i,s:i,s:i,s:i,s:O,s:O,s:O,s:o,s:O,s:O}", "run", (json_int_t)run->id,
+                     "state", run->state, "started", run->started, "strategy",
                      *text(run->summary, "strategy") ? text(run->summary, "strategy") : text(run->settings, "strategy"),
                      "seed", json_object_get(run->settings, "seed"), "evaluations", n, "aliases", x.aliases, "known",
                      x.known, "every", x.every, "fates", fates, "points", x.points, "best", x.best, "seconds",
