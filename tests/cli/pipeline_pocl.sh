@@ -6,7 +6,7 @@ export FATUNE_STORE=$work/store/fatune.db
 opencl_smoke '[1, 2]'
 
 run 0 run smoke.yaml --device opencl --minutes 0.5 --json
-json "d['device'].startswith('opencl:') and d['fates'] == {'OK': d['proposals']} and 2 <= d['compiled'] <= d['proposals']"
+json "d['device'].startswith('opencl:') and d['fates'] == {'OK': d['proposals']} and 2 <= d['compiled'] <= d['proposals'] + 1" # and the reference
 json "d['champion']['name'] == 'v1' and d['champion']['params']['template'] == 'fa_opencl'"
 # On a busy machine the other point may look slow enough to be left behind in the race: then there is nobody to try.
 json "len(d['trials']) == min(1, len(d['standings'])) and all(t['verdict']['ratio'] > 0 and t['verdict']['sessions'] == 8 for t in d['trials'])"
