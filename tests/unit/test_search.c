@@ -16,8 +16,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <gsl/gsl_linalg.h>
+
 #include "buf.h"
 #include "search.h"
+#include "search_model.h"
 
 struct world {
     char folder[64];
@@ -760,6 +763,131 @@ static void test_each_beats_random(void **state)
     }
 }
 
+/* ---- the model ---- */
+
+enum { KNOWN = 40, ASKED = 25 };
+
+/* k' K^-1 x by GSL, for the kernel that search_model.c describes before any fit: 0.15 + 0.85 likeness, noise 0.01. */
+static double by_algebra(const struct search_model *m, const struct cand *points, int n, const gsl_vector *k,
+                         const gsl_vector *x)
+{
+    gsl_matrix *a = gsl_matrix_alloc((size_t)n, (size_t)n);
+    gsl_vector *solved = gsl_vector_alloc((size_t)n);
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < n; j++)
+            gsl_matrix_set(a, (size_t)i, (size_t)j,
+                           0.15 + 0.85 * search_model_likeness(m, &points[i], &points[j]) + 0.01 * (i == j));
+    gsl_linalg_cholesky_decomp1(a);
+    gsl_linalg_cholesky_solve(a, x, solved);
+    for (int i = 0; i < n; i++)
+        sum += gsl_vector_get(k, (size_t)i) * gsl_vector_get(solved, (size_t)i);
+    gsl_matrix_free(a);
+    gsl_vector_free(solved);
+    return sum;
+}
+
+static void assert_predicted(const struct search_model *m, const struct cand *points, const double *values, int n,
+                             const struct cand *at, double mean, double sd)
+{
+    gsl_vector *k = gsl_vector_alloc((size_t)n), *y = gsl_vector_alloc((size_t)n);
+    double middle = 0;
+    for (int i = 0; i < n; i++)
+        middle += values[i] / n;
+    for (int i = 0; i < n; i++) {
+        gsl_vector_set(k, (size_t)i, 0.15 + 0.85 * search_model_likeness(m, &points[i], at));
+        gsl_vector_set(y, (size_t)i, values[i] - middle);
+    }
+    double variance = by_algebra(m, points, n, y, y) / n;
+    assert_true(fabs(mean - middle - by_algebra(m, points, n, k, y)) <= 1e-9);
+    assert_true(fabs(sd - sqrt(variance * (1 - by_algebra(m, points, n, k, k)))) <= 1e-9);
+    gsl_vector_free(k);
+    gsl_vector_free(y);
+}
+
+/* A view that was there from the beginning says what the algebra says of the points so far, and what a new one says; also
+ * after the model was filled again. */
+static void test_a_view_keeps_up(void **state)
+{
+    struct world *w = *state;
+    struct cand points[KNOWN], asked[ASKED];
+    double values[KNOWN], mean[ASKED], sd[ASKED], mean_new[ASKED], sd_new[ASKED];
+    struct rng r;
+    put_template(w, "one", LANDSCAPE, 8, LANDSCAPE_RULE);
+    open_domain(w, "one");
+    rng_init(&r, 3, "view");
+    for (int i = 0; i < KNOWN; i++) {
+        assert_true(domain_sample(w->domain, &r, &points[i]));
+        smooth(&points[i], &values[i]);
+        values[i] = log(values[i]);
+    }
+    for (int i = 0; i < ASKED; i++)
+        assert_true(domain_sample(w->domain, &r, &asked[i]));
+    struct search_model *m = search_model_open(w->domain);
+    struct search_view *old = search_view_open(m), *new = search_view_open(m);
+    assert_true(m && old && new);
+    assert_int_equal(search_view_set(old, asked, ASKED), 0);
+    assert_int_equal(search_view_predict(old, mean, sd), 0);
+    assert_true(mean[0] == 0 && sd[ASKED - 1] == 1); /* it knows nothing */
+    for (int round = 0; round < 2; round++, search_model_clear(m)) {
+        for (int n = 0; n < KNOWN;) {
+            for (int i = 0; i < 8; i++)
+                assert_int_equal(search_model_add(m, &points[n++]), 0);
+            search_model_values(m, values);
+            assert_int_equal(search_view_predict(old, mean, sd), 0);
+            assert_int_equal(search_view_set(new, asked, ASKED), 0);
+            assert_int_equal(search_view_predict(new, mean_new, sd_new), 0);
+            for (int i = 0; i < ASKED; i++) {
+                assert_predicted(m, points, values, n, &asked[i], mean[i], sd[i]);
+                assert_true(mean[i] == mean_new[i] && sd[i] == sd_new[i]);
+            }
+        }
+    }
+    search_view_close(old);
+    search_view_close(new);
+    search_model_close(m);
+}
+
+/* Where nothing is known of a template, what all others say is believed, and less surely than where something is. */
+static void test_a_template_nobody_tried(void **state)
+{
+    struct world *w = *state;
+    struct cand points[KNOWN], asked[2];
+    double values[KNOWN], mean[2], sd[2];
+    struct rng r;
+    int n = 0;
+    put_template(w, "one", LANDSCAPE, 8, LANDSCAPE_RULE);
+    put_template(w, "two", LANDSCAPE, 8, LANDSCAPE_RULE);
+    open_domain(w, "one, two");
+    rng_init(&r, 4, "view");
+    while (n < KNOWN) {
+        assert_true(domain_sample(w->domain, &r, &points[n]));
+        points[n].tmpl = 0;
+        smooth(&points[n], &values[n]);
+        values[n] = log(values[n]);
+        n++;
+    }
+    asked[0] = asked[1] = points[0];
+    asked[1].tmpl = 1;
+    struct search_model *m = search_model_open(w->domain);
+    struct search_view *v = search_view_open(m);
+    assert_true(m && v);
+    for (int i = 0; i < KNOWN; i++)
+        assert_int_equal(search_model_add(m, &points[i]), 0);
+    search_model_values(m, values);
+    assert_int_equal(search_view_set(v, asked, 2), 0);
+    assert_int_equal(search_view_predict(v, mean, sd), 0);
+    assert_true(fabs(mean[0] - values[0]) <= 3 * sd[0]);
+    double middle = 0;
+    for (int i = 0; i < KNOWN; i++)
+        middle += values[i] / KNOWN;
+    assert_true(fabs(mean[1] - middle) <= 1e-12);
+    assert_true(sd[1] > 3 * sd[0]);
+    assert_true(search_model_likeness(m, &asked[0], &asked[1]) == 0);
+    search_view_close(v);
+    search_model_close(m);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -780,6 +908,8 @@ int main(void)
                                        T(test_wide_space),
                                        T(test_auto),
                                        T(test_errors),
+                                       T(test_a_view_keeps_up),
+                                       T(test_a_template_nobody_tried),
                                        T(test_everything_fails),
                                        T(test_odd_answers_do_no_harm),
                                        T(test_templates_are_all_tried),
