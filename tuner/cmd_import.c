@@ -43,6 +43,7 @@ static int misfit(struct import *x, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(why, sizeof why, fmt, ap);
     va_end(ap);
+    buf_clean(why); /* a character may be cut off at the end */
     n = json_integer_value(json_object_get(x->misfits, why));
     return json_object_set_new(x->misfits, why, json_integer(n + 1));
 }

@@ -196,8 +196,7 @@ static int csv_head(struct recording *r, const char *at, const char *end, int *s
         if (*status < 0 && param_new(r->tables, s, n, e) != 0) return -1;
     }
     if (*status < 1 || *time < 0)
-        return err_set(e, ERR_INPUT,
-                       "line 1: the columns `status` and `mean_ms` behind those of the parameters are missing");
+        return err_set(e, ERR_INPUT, "the columns `status` and `mean_ms` behind those of the parameters are missing");
     return 0;
 }
 
@@ -222,6 +221,14 @@ static int csv_row(struct recording *r, const char *at, const char *end, int sta
     return ok && !row->ok ? err_set(e, ERR_INPUT, "status is ok and mean_ms is no time") : 0;
 }
 
+static int check_text(const char *at, const char *end, struct err *e)
+{
+    for (size_t n; at < end; at += n)
+        if ((n = buf_utf8(at, (size_t)(end - at))) == 0)
+            return err_set(e, ERR_INPUT, "byte 0x%02x is not UTF-8 text", (unsigned char)*at);
+    return 0;
+}
+
 static int read_csv(struct recording *r, const char *text, struct err *e)
 {
     int status = -1, time = -1, columns = 0, line = 1;
@@ -229,8 +236,10 @@ static int read_csv(struct recording *r, const char *text, struct err *e)
     if (table_new(r, r->name, e) != 0) return -1;
     for (const char *at = text; *at; line++) {
         const char *end = at + strcspn(at, "\n"), *stop = end > at && end[-1] == '\r' ? end - 1 : end;
-        if (line == 1 && csv_head(r, at, stop, &status, &time, &columns, e) != 0) return -1;
-        if (line > 1 && stop > at && csv_row(r, at, stop, status, time, columns, e) != 0) {
+        int rc = check_text(at, stop, e);
+        if (rc == 0 && line == 1) rc = csv_head(r, at, stop, &status, &time, &columns, e);
+        if (rc == 0 && line > 1 && stop > at) rc = csv_row(r, at, stop, status, time, columns, e);
+        if (rc != 0) {
             err_context(e, "line %d", line);
             return -1;
         }

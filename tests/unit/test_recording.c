@@ -206,6 +206,8 @@ static void what_is_no_recording_is_refused(void **state)
         {"A,status,mean_ms\n1,ok,2\n2,ok\n", "line 3: it has 2 fields, the first line 3"},
         {"A,status,mean_ms\n1,ok,fast\n", "line 2: status is ok and mean_ms is no time"},
         {"A,status,mean_ms\n1,ok,-1\n", "line 2: status is ok and mean_ms is no time"},
+        {"A,\xffstatus,mean_ms\n1,ok,1\n", "line 1: byte 0xff is not UTF-8 text"},
+        {"A,status,mean_ms\n1,ok,1\n\xe2\x82,ok,2\n", "line 3: byte 0xe2 is not UTF-8 text"},
         {"{\"tune_params\": {\"A\": [1]}, \"cache\": {\"1\": {\"A\": 1}", "line 1, column"},
         {"{\"tune_params\": {\"A\": [1]}, \"cache\": {\"1\": {\"B\": 1, \"time\": 1}}}",
          "cache entry 1: parameter A is missing"},
