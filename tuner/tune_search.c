@@ -1,5 +1,5 @@
-/* The search phase. At most TUNE_LAG proposals are in flight; compiling runs ahead in the farm while the device worker measures whatever is
- * ready, lowest number first; answers go to the strategy in the order of asking. So the proposals depend on seed and answers alone.
+/* The search phase. At most TUNE_LAG proposals are in flight; compiling runs ahead in the farm while the device worker measures
+ * what is compiled, and both it and the strategy's answers keep the order of asking. So the proposals depend on seed and answers alone.
  *
  * The device worker has one request at a time, and while it works the supervisor proposes, renders and commits: an answer is read, the next
  * request sent, and only then the answer committed. No request lies in the worker's pipe ahead of its turn, so who is blamed is as plain as
@@ -219,11 +219,6 @@ static struct tune_item *start(struct tune *t, const struct cand *c, const json_
 
 /* ---- the loop ---- */
 
-static bool ready(const struct tune_item *i)
-{
-    return !i->done && i->job.done;
-}
-
 static struct tune_timing timing_of(const struct tune *t, const struct tune_item *i)
 {
     return (struct tune_timing){t->target.is_host_cpu ? SAMPLES_CPU : SAMPLES_GPU, tune_stop_factor(t) * i->bar_us};
@@ -252,13 +247,17 @@ static int send(struct tune *t, struct tune_item *i, struct err *e)
     return 0;
 }
 
-/* Gives the device worker the first item that is ready, and settles what needs no device on the way. from: the first number that may be
- * unfinished. */
+/* Gives the device worker the next item, if it is compiled, and settles what needs no device on the way. In the order of asking, not of
+ * compiling: which of two twins is measured, and what a device does in which order, then depend on no number of cores. from: the first number
+ * that may be unfinished. */
 static int feed(struct tune *t, int from, struct err *e)
 {
     if (t->target.is_host_cpu && farm_pending(t->farm) > 0) return 0;
-    for (int i = from; i < t->nitems && !t->measured; i++)
-        if (ready(t->items[i]) && send(t, t->items[i], e) != 0) return -1;
+    for (int i = from; i < t->nitems && !t->measured; i++) {
+        if (t->items[i]->done) continue;
+        if (!t->items[i]->job.done) break;
+        if (send(t, t->items[i], e) != 0) return -1;
+    }
     return 0;
 }
 
@@ -433,7 +432,7 @@ static void told(struct tune *t, const struct tune_item *i)
  * seen the answers up to n - TUNE_LAG and no others, so a restart, which has all old answers at once, proposes the same. */
 static int proposals(struct tune *t, struct search *s, const struct past *past, struct err *e)
 {
-    bool more = true, filling = true, filled = false, moved = false;
+    bool more = true, filling = true, moved = false;
     int at = t->nforced; /* the first whose answer was not told */
 
     while (more || at < t->nitems) {
@@ -443,9 +442,7 @@ static int proposals(struct tune *t, struct search *s, const struct past *past, 
         /* On the host's CPU a window is compiled and measured to its end before the next is opened. */
         if (t->target.is_host_cpu) filling = in_flight == 0 || (filling && in_flight < TUNE_LAG);
         bool ask = more && filling && in_flight < TUNE_LAG, tell = !ask && t->items[at]->done;
-        /* The first window is proposed whole: what is measured in which order then hangs less on the compilers' luck. */
-        filled = filled || !ask;
-        if (filled && !(t->target.is_host_cpu && (ask || tell)) && step(t, at, &moved, e) != 0) return -1;
+        if (!(t->target.is_host_cpu && (ask || tell)) && step(t, at, &moved, e) != 0) return -1;
         if (ask) {
             struct cand c;
             doing(t, TIMELINE_STRATEGY);
