@@ -63,7 +63,7 @@ static void help(FILE *to)
 
 int main(int argc, char **argv)
 {
-    const char *names[16];
+    const char *names[sizeof commands / sizeof *commands];
     const char *near;
     size_t n = 0;
 
