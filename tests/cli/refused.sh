@@ -10,7 +10,7 @@ sed -i '1i // fake: spill 64 when ROWS=2\n// fake: segv when ROWS=2\n// fake: se
 sed 's/^  FAULT:.*/  FAULT: [0]/' "$SOURCE_DIR/tests/data/spaces/planted.yaml" >space.yaml
 
 run 0 run space.yaml --device fake --store f.db --json
-json "d['fates'] == {'OK': 4, 'LIMITS': 3, 'RENDER': 3}"
+json "d['fates'] == {'OK': 4, 'LIMITS': 2, 'RENDER': 3}"
 json "d['seconds']['search']['device']['lost'] == 0 and d['seconds']['search']['device']['opening'] == 0"
 python3 -B - <<'X2' || fail "a refusal has no reason: $(cat said)"
 import json, sqlite3
