@@ -16,6 +16,9 @@
 # must all come out the same, and five each of two pairs of kernels 1 to 3% apart, which must be told apart the same way five times. All are
 # in the store that comes back; decisions.jsonl has what each comparison said, noise.txt the device's noise. Records go to
 # results/gpu_check_decisions.
+#   tools/gpu_check.sh --rate
+# instead asks how fast a search is, in about two minutes: every point of s512 with an empty cache, then twice in a new store beside that
+# cache. What each run printed is in rate_*.txt; records go to results/gpu_check_rate.
 # Ends with 1 when a step failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -46,8 +49,12 @@ case ${1:-} in
     [ $# -eq 1 ] || { echo "tools/gpu_check.sh: --decisions takes nothing behind it" >&2; exit 2; }
     mode=decisions records=results/gpu_check_decisions seconds=560
     ;;
+--rate)
+    [ $# -eq 1 ] || { echo "tools/gpu_check.sh: --rate takes nothing behind it" >&2; exit 2; }
+    mode=rate records=results/gpu_check_rate seconds=300
+    ;;
 *)
-    echo "tools/gpu_check.sh: unknown option $1; usage: tools/gpu_check.sh [--contestants [SPACE...] | --faults | --instruments | --decisions]" >&2
+    echo "tools/gpu_check.sh: unknown option $1; usage: tools/gpu_check.sh [--contestants [SPACE...] | --faults | --instruments | --decisions | --rate]" >&2
     exit 2
     ;;
 esac
@@ -225,6 +232,18 @@ decisions() {
     step noise 20 sh -c 'python3 -B tools/noise.py "$FATUNE_STORE" >"$out/noise.txt" && cat "$out/noise.txt"'
 }
 
+# searched NAME: the search over every point of s512, in a store of its own beside the cache that is there.
+searched() {
+    FATUNE_STORE=$work/$1.db "$FATUNE" run spaces/s512.yaml --no-contestants 2>&1 | tee "$out/rate_$1.txt"
+}
+
+rate() {
+    export -f searched
+    for name in cold warm_1 warm_2; do
+        step "search_$name" 120 bash -o pipefail -c 'searched "$@"' searched "$name"
+    done
+}
+
 step nvidia-smi 20 nvidia-smi
 step version 5 "$FATUNE" --version
 step devices 30 "$FATUNE" devices
@@ -233,7 +252,7 @@ step devices 30 "$FATUNE" devices
 [ "$mode" != check ] || step doctor 90 sh -c '"$FATUNE" doctor | tee /dev/stderr | grep -Eq "^ok +cuda:0 "'
 "$mode"
 # Whoever carries the records home may have a limit: the store is some 20 MB, a tenth of that compressed.
-if [ "$mode" = faults ]; then
+if [ "$mode" = faults ] || [ "$mode" = rate ]; then
     : # its runs have stores of their own
 elif command -v xz >/dev/null; then
     xz -T0 -c "$work/fatune.db" >"$out/fatune.db.xz" || failed=1

@@ -38,10 +38,14 @@ int64_t domain_value(const struct domain *d, int tmpl, int param, int at);
 
 /* Product size of a template's ranges after narrowing (0 when unfit); at most 2^63-1, more is refused at open. */
 uint64_t domain_product(const struct domain *d, int tmpl);
-/* Valid points. Exact up to DOMAIN_EXACT points of product over all templates; beyond, an estimate from 100,000 uniform
- * draws and *exact = false. Cached. */
+/* Valid points. Exact (and *exact = true) for any product of up to DOMAIN_EXACT points over all templates, and beyond that wherever the constraints
+ * tie few parameters together (domain_diagram.h); else an estimate from 100,000 draws. Cached. */
 #define DOMAIN_EXACT (1u << 21)
 uint64_t domain_count(struct domain *d, bool *exact);
+uint64_t domain_count_of(struct domain *d, int tmpl); /* of one template, exact or not with the rest */
+/* Are they few enough to be listed: exact, and at most DOMAIN_LISTED? */
+#define DOMAIN_LISTED (1u << 21)
+bool domain_listable(struct domain *d);
 
 /* Is this point valid? why (may be NULL) receives the text of the first constraint that excludes it. */
 bool domain_valid(struct domain *d, const struct cand *c, struct err *why);
@@ -49,8 +53,11 @@ bool domain_valid(struct domain *d, const struct cand *c, struct err *why);
 bool domain_next(struct domain *d, uint64_t *rank, struct cand *c);
 uint64_t domain_rank(const struct domain *d, const struct cand *c);           /* in the concatenated products */
 bool domain_from_rank(const struct domain *d, uint64_t rank, struct cand *c); /* valid or not; false past the end */
-/* Uniform over valid points by rejection; false when 100,000 draws met none. */
+/* Uniform over valid points: one draw where the count is exact, else by rejection of what the diagram cannot tell; false when there is none, or 100,000
+ * draws met none. */
 bool domain_sample(struct domain *d, struct rng *r, struct cand *c);
+double domain_acceptance(struct domain *d); /* the share of its draws that are valid: 1 where the count is exact */
+bool domain_sample_of(struct domain *d, int tmpl, struct rng *r, struct cand *c); /* of one template */
 /* Valid points that differ in one parameter (any value; with `adjacent` only the next smaller and larger). Returns the count
  * written, at most max. */
 int domain_neighbours(struct domain *d, const struct cand *c, bool adjacent, struct cand *out, int max);

@@ -21,6 +21,8 @@ struct domain_entry {
     uint64_t product;                    /* 0 when unfit */
     uint64_t below[CAND_MAX_PARAMS + 1]; /* points below a node of depth i: product of nvalues[i..n-1] */
     uint64_t start;                      /* rank of its first point in the domain */
+    struct diagram *diagram;             /* once the domain was counted; NULL where points are listed */
+    uint64_t count;                      /* then: its valid points, or an estimate */
     /* The last point placed: levels 0..placed-1 hold at[], with their steps true. */
     int placed;
     uint16_t at[CAND_MAX_PARAMS];
@@ -38,11 +40,12 @@ struct domain {
     struct domain_exclusion *exclusions;
 };
 
-/* Does the point hold? If not: the level at which it fails, the step, and whether that could not be evaluated. */
+/* Do the first n choices hold, as far as they decide anything? If not: the level at which they fail, the step, and whether that could not be
+ * evaluated. Not for listed points. */
 struct domain_failure {
     int level, step;
     bool failed;
 };
-bool domain_place(struct domain_entry *t, const uint16_t *at, struct domain_failure *f, struct err *why);
+bool domain_place(struct domain_entry *t, const uint16_t *at, int n, struct domain_failure *f, struct err *why);
 
 #endif

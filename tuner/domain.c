@@ -1,13 +1,16 @@
 /* A point is placed level by level (tmpl_place): each constraint is evaluated as soon as its last parameter is known, and only
- * what changed since the last point is evaluated again. A level that fails excludes everything below it, so a walk skips
- * whole subtrees without visiting their points. */
+ * what changed since the last point is evaluated again. What the constraints leave is kept as a diagram (domain_diagram.h) from the first
+ * time that points are counted, drawn or walked; only where it ends early are points evaluated again. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cand_private.h"
+#include "domain_diagram.h"
 
 #define SAMPLES 100000
+/* Edges of all diagrams of a domain: a second's work at most, and some 40 MB. */
+#define EDGES (1u << 22)
 
 int domain_templates(const struct domain *d)
 {
@@ -66,35 +69,32 @@ static size_t member_from(const struct domain_entry *t, uint64_t rank)
     return low;
 }
 
-static bool is_member(const struct domain_entry *t, const uint16_t *at, struct domain_failure *f, struct err *why)
+static bool is_member(const struct domain_entry *t, const uint16_t *at)
 {
     const uint64_t rank = rank_in(t, at);
     const size_t i = member_from(t, rank);
 
-    *f = (struct domain_failure){.level = t->n - 1};
-    if (i < t->nmembers && t->members[i] == rank) return true;
-    err_set(why, ERR_INPUT, "the recording has no such point");
-    return false;
+    return i < t->nmembers && t->members[i] == rank;
 }
 
-bool domain_place(struct domain_entry *t, const uint16_t *at, struct domain_failure *f, struct err *why)
+bool domain_place(struct domain_entry *t, const uint16_t *at, int n, struct domain_failure *f, struct err *why)
 {
     int level = 0;
 
-    if (t->members) return is_member(t, at, f, why);
     f->step = tmpl_place(t->b, -1, 0, &f->failed, why);
     f->level = -1;
     if (f->step >= 0) return false;
-    while (level < t->placed && t->at[level] == at[level])
+    while (level < t->placed && level < n && t->at[level] == at[level])
         level++;
-    for (; level < t->n; level++) {
+    if (level == n) return true;
+    for (; level < n; level++) {
         t->placed = level; /* this level is being changed */
         t->at[level] = at[level];
         f->step = tmpl_place(t->b, level, t->values[level][at[level]], &f->failed, why);
         f->level = level;
         if (f->step >= 0) return false;
     }
-    t->placed = t->n;
+    t->placed = n;
     return true;
 }
 
@@ -115,72 +115,66 @@ static bool advance(const struct domain_entry *t, uint16_t *at, int level)
 
 /* ---- counting ---- */
 
-static void tally(struct domain_entry *t, const struct domain_failure *f, uint64_t points)
+/* The diagram ends early: what is behind it is drawn. */
+static uint64_t estimate(struct domain_entry *t)
 {
-    if (f->failed)
-        t->tally[f->step].failed += points;
-    else
-        t->tally[f->step].is_false += points;
-}
-
-static uint64_t count_exactly(struct domain_entry *t)
-{
-    uint16_t at[CAND_MAX_PARAMS] = {0};
-    struct domain_failure f;
-    uint64_t n = 0;
-    int level;
-
-    do {
-        if (domain_place(t, at, &f, NULL)) {
-            n++;
-            level = t->n - 1;
-        } else {
-            tally(t, &f, t->below[f.level + 1]);
-            level = f.level;
-        }
-    } while (advance(t, at, level));
-    return n;
-}
-
-static uint64_t scaled(const struct domain *d, uint64_t hits)
-{
-    return (uint64_t)((double)d->total * ((double)hits / SAMPLES) + 0.5);
-}
-
-static uint64_t estimate(struct domain *d)
-{
+    const uint64_t points = diagram_points(t->diagram);
+    const double one = (double)points / SAMPLES; /* what a draw stands for */
+    struct domain_tally *drawn = calloc((size_t)tmpl_nsteps(t->b) + 1, sizeof *drawn);
     struct rng r;
     uint64_t hits = 0;
 
     rng_init(&r, 1, "domain count"); /* the same estimate every time */
-    for (int i = 0; i < SAMPLES; i++) {
+    for (int i = 0; i < SAMPLES && points > 0; i++) {
+        uint16_t at[CAND_MAX_PARAMS];
         struct domain_failure f;
-        struct cand c;
-        domain_from_rank(d, rng_below(&r, d->total), &c);
-        if (domain_place(&d->entry[c.tmpl], c.at, &f, NULL))
+        diagram_pick(t, rng_below(&r, points), at);
+        if (domain_place(t, at, t->n, &f, NULL))
             hits++;
-        else
-            tally(&d->entry[c.tmpl], &f, 1);
+        else if (drawn)
+            ++*(f.failed ? &drawn[f.step].failed : &drawn[f.step].is_false);
     }
-    for (int i = 0; i < d->n; i++)
-        for (int k = 0; k < tmpl_nsteps(d->entry[i].b); k++) {
-            d->entry[i].tally[k].is_false = scaled(d, d->entry[i].tally[k].is_false);
-            d->entry[i].tally[k].failed = scaled(d, d->entry[i].tally[k].failed);
-        }
-    return scaled(d, hits);
+    for (int k = 0; k < tmpl_nsteps(t->b) && drawn; k++) {
+        t->tally[k].is_false += (uint64_t)((double)drawn[k].is_false * one + 0.5);
+        t->tally[k].failed += (uint64_t)((double)drawn[k].failed * one + 0.5);
+    }
+    free(drawn);
+    return (uint64_t)((double)hits * one + 0.5);
 }
 
 uint64_t domain_count(struct domain *d, bool *exact)
 {
+    uint64_t edges = EDGES;
+
     if (!d->counted) {
-        d->exact = d->total <= DOMAIN_EXACT;
-        for (int i = 0; i < d->n && d->exact; i++)
-            if (d->entry[i].product > 0) d->count += count_exactly(&d->entry[i]);
-        if (!d->exact) d->count = estimate(d);
+        d->exact = true;
+        for (int i = 0; i < d->n; i++) {
+            struct domain_entry *t = &d->entry[i];
+            if (t->product == 0) continue;
+            t->diagram = diagram_build(t, &edges);
+            if (t->diagram) diagram_tally(t);
+            if (t->diagram) t->count = diagram_whole(t) ? diagram_points(t->diagram) : estimate(t);
+            d->exact = d->exact && diagram_whole(t);
+            d->count += t->count;
+        }
         d->counted = true;
     }
     if (exact) *exact = d->exact;
     return d->count;
+}
+
+bool domain_listable(struct domain *d)
+{
+    bool exact;
+    const uint64_t n = domain_count(d, &exact);
+
+    return exact && (n <= DOMAIN_LISTED || d->entry->members);
+}
+
+uint64_t domain_count_of(struct domain *d, int tmpl)
+{
+    domain_count(d, NULL);
+    return d->entry[tmpl].members ? d->entry[tmpl].nmembers : d->entry[tmpl].count;
 }
 
 int domain_exclusions(struct domain *d, const struct domain_exclusion **out)
@@ -221,7 +215,17 @@ bool domain_valid(struct domain *d, const struct cand *c, struct err *why)
         err_set(why, ERR_INPUT, "%s is left out here: %s", t->t->name, domain_unfit(d, c->tmpl));
         return false;
     }
-    return domain_place(t, c->at, &f, why);
+    if (t->members) {
+        if (is_member(t, c->at)) return true;
+        err_set(why, ERR_INPUT, "the recording has no such point");
+        return false;
+    }
+    if (t->diagram) {
+        const bool has = diagram_has(t, c->at);
+        if (has && diagram_whole(t)) return true;
+        if (!has && !why) return false;
+    }
+    return domain_place(t, c->at, t->n, &f, why);
 }
 
 bool domain_from_rank(const struct domain *d, uint64_t rank, struct cand *c)
@@ -250,51 +254,85 @@ uint64_t domain_rank(const struct domain *d, const struct cand *c)
     return t->start + rank_in(t, c->at);
 }
 
+/* The first valid point of a template that is not before at. */
+static bool next_in(struct domain_entry *t, uint16_t *at)
+{
+    struct domain_failure f;
+
+    if (!t->diagram) return false;
+    while (diagram_next(t, at)) {
+        if (diagram_whole(t) || domain_place(t, at, t->n, &f, NULL)) return true;
+        if (!advance(t, at, f.level)) break;
+    }
+    return false;
+}
+
 bool domain_next(struct domain *d, uint64_t *rank, struct cand *c)
 {
     struct cand at;
 
+    domain_count(d, NULL);
     while (domain_from_rank(d, *rank, &at)) {
         struct domain_entry *t = &d->entry[at.tmpl];
-        bool more = true;
-        if (t->members) {
-            const size_t i = member_from(t, *rank - t->start);
-            more = i < t->nmembers && domain_from_rank(d, t->start + t->members[i], &at);
-        }
-        while (more) {
-            struct domain_failure f;
-            if (domain_place(t, at.at, &f, NULL)) {
-                *rank = domain_rank(d, &at) + 1;
-                *c = at;
-                return true;
-            }
-            more = advance(t, at.at, f.level);
+        size_t i = t->members ? member_from(t, *rank - t->start) : 0;
+        bool more =
+            t->members ? i < t->nmembers && domain_from_rank(d, t->start + t->members[i], &at) : next_in(t, at.at);
+        if (more) {
+            *rank = domain_rank(d, &at) + 1;
+            *c = at;
+            return true;
         }
         *rank = t->start + t->product;
     }
     return false;
 }
 
-/* The i-th of all points that are listed. */
-static bool sample_members(const struct domain *d, uint64_t i, struct cand *c)
+/* Points to draw from: each valid one once, and those that a diagram cannot tell. */
+static uint64_t drawn_from(const struct domain_entry *t)
 {
-    for (const struct domain_entry *t = d->entry; t < d->entry + d->n; i -= t->nmembers, t++)
-        if (i < t->nmembers) return domain_from_rank(d, t->start + t->members[i], c);
+    return t->members ? t->nmembers : t->diagram ? diagram_points(t->diagram) : 0;
+}
+
+/* Uniformly over the valid points of templates first..end-1. */
+static bool draw(struct domain *d, int first, int end, struct rng *r, struct cand *c)
+{
+    uint64_t points = 0;
+
+    domain_count(d, NULL);
+    for (int i = first; i < end; i++)
+        points += drawn_from(&d->entry[i]);
+    for (int i = 0; i < SAMPLES && points > 0; i++) {
+        uint64_t drawn = rng_below(r, points);
+        struct domain_entry *t = &d->entry[first];
+        struct domain_failure f;
+        for (; drawn >= drawn_from(t); t++)
+            drawn -= drawn_from(t);
+        if (t->members) return domain_from_rank(d, t->start + t->members[drawn], c);
+        *c = (struct cand){.tmpl = (int)(t - d->entry)};
+        diagram_pick(t, drawn, c->at);
+        if (diagram_whole(t) || domain_place(t, c->at, t->n, &f, NULL)) return true;
+    }
     return false;
+}
+
+double domain_acceptance(struct domain *d)
+{
+    double points = 0;
+
+    domain_count(d, NULL);
+    for (int i = 0; i < d->n; i++)
+        points += (double)drawn_from(&d->entry[i]);
+    return points > 0 ? (double)d->count / points : 0;
 }
 
 bool domain_sample(struct domain *d, struct rng *r, struct cand *c)
 {
-    if (d->n > 0 && d->entry->members) return sample_members(d, rng_below(r, d->count), c);
-    for (int i = 0; i < SAMPLES && d->total > 0; i++) {
-        struct domain_failure f;
-        struct cand drawn;
-        domain_from_rank(d, rng_below(r, d->total), &drawn);
-        if (!domain_place(&d->entry[drawn.tmpl], drawn.at, &f, NULL)) continue;
-        *c = drawn;
-        return true;
-    }
-    return false;
+    return draw(d, 0, d->n, r, c);
+}
+
+bool domain_sample_of(struct domain *d, int tmpl, struct rng *r, struct cand *c)
+{
+    return draw(d, tmpl, tmpl + 1, r, c);
 }
 
 int domain_neighbours(struct domain *d, const struct cand *c, bool adjacent, struct cand *out, int max)

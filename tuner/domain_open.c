@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cand_private.h"
+#include "domain_diagram.h"
 
 /* ---- finding ---- */
 
@@ -282,6 +283,7 @@ void domain_close(struct domain *d)
     for (int i = 0; i < d->n; i++) {
         struct domain_entry *t = &d->entry[i];
         tmpl_bound_free(t->b);
+        diagram_free(t->diagram);
         free(t->members);
         tmpl_free(t->t);
         for (int k = 0; k < t->n; k++)

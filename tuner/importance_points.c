@@ -92,30 +92,24 @@ static int walk(struct importance_work *w, struct err *e)
 /* Where there are too many to walk: by chance, uniformly. */
 static void draw(struct importance_work *w)
 {
-    uint64_t hits = 0, draws = 0;
-
-    for (; draws < DRAWS && w->nvalid < IMPORTANCE_VALID; draws++) {
-        struct cand c;
-        const uint64_t rank = w->start + rng_below(&w->rng, w->product);
+    for (int i = 0; i < DRAWS && w->nvalid < IMPORTANCE_VALID; i++) {
         const struct importance_tried *t;
-        domain_from_rank(w->d, rank, &c);
-        if (!domain_valid(w->d, &c, NULL)) continue;
-        hits++;
+        uint64_t rank;
+        struct cand c;
+        if (!domain_sample_of(w->d, w->out->tmpl, &w->rng, &c)) break;
+        rank = domain_rank(w->d, &c);
         t = find(w, rank);
         if (!t || !isnan(t->y)) w->valid[w->nvalid++] = rank;
     }
-    w->out->valid = (double)w->product * (double)hits / (double)draws;
+    w->out->valid = (double)domain_count_of(w->d, w->out->tmpl);
     w->sampled = 1;
 }
 
 static int find_valid(struct importance_work *w, struct err *e)
 {
-    bool walkable;
-
     w->valid = malloc(sizeof *w->valid * IMPORTANCE_VALID);
     if (!w->valid) return err_nomem(e);
-    domain_count(w->d, &walkable);
-    if (walkable) return walk(w, e);
+    if (domain_listable(w->d)) return walk(w, e);
     draw(w);
     return 0;
 }

@@ -122,7 +122,7 @@ bool search_fresh(struct search *s, struct cand *out)
         if (!domain_sample(s->domain, &s->rng, out)) break;
         if (!search_seen(s, out)) return true;
     }
-    if (!s->exact) return scan(s, out);
+    if (!domain_listable(s->domain)) return scan(s, out);
     if (!s->listed && !list_all(s)) return false;
     return draw_listed(s, out);
 }
@@ -160,15 +160,15 @@ int search_known(const char *name, struct err *e)
 static int choose(struct search *s, const char *name, struct err *e)
 {
     if (strcmp(name, "auto") == 0)
-        name = s->exact && s->count <= (uint64_t)s->budget ? "exhaustive" : search_evolve.name;
+        name = domain_listable(s->domain) && s->count <= (uint64_t)s->budget ? "exhaustive" : search_evolve.name;
     s->strategy = strategy_by_name(name);
     if (!s->strategy) return unknown_strategy(name, e);
-    if (s->strategy == &search_exhaustive && !s->exact)
-        return err_set(
-            e, ERR_USAGE,
-            "strategy exhaustive: the space has about %.3g valid points among %.3g, too many to visit all\nnarrow it, "
-            "or use strategy auto",
-            (double)s->count, (double)s->product);
+    if (s->strategy == &search_exhaustive && !domain_listable(s->domain))
+        return err_set(e, ERR_USAGE,
+                       "strategy exhaustive: the space has %s%.3g valid points among %.3g, too many to visit "
+                       "all\nnarrow it, or use "
+                       "strategy auto",
+                       s->exact ? "" : "about ", (double)s->count, (double)s->product);
     return 0;
 }
 

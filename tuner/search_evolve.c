@@ -27,7 +27,7 @@
 #include "search_model.h"
 
 #define START 0.15
-#define START_DRAWS 16 /* of a dense space; fewer where rejection makes draws dear */
+#define START_DRAWS 16 /* fewer where rejection makes draws dear */
 #define WIDE 2048
 #define POOL 96
 #define BOLD 2.5
@@ -79,21 +79,11 @@ static void evolve_close(void *state)
     free(x);
 }
 
-static double valid_share(struct domain *d)
-{
-    double points = 0;
-    bool exact;
-    for (int i = 0; i < domain_templates(d); i++)
-        points += (double)domain_product(d, i);
-    return points > 0 ? (double)domain_count(d, &exact) / points : 0;
-}
-
 /* All points where they are few; false: too many. */
 static bool list_all(struct evolve *x, struct domain *d)
 {
     uint64_t rank = 0;
-    bool exact;
-    if (domain_count(d, &exact) > WIDE || !exact) return false;
+    if (!domain_listable(d) || domain_count(d, NULL) > WIDE) return false;
     while (x->nwide < WIDE && domain_next(d, &rank, &x->anywhere[x->nwide]))
         x->nwide++;
     return true;
@@ -135,7 +125,7 @@ static void *evolve_open(struct search *s)
     }
     x->tallies = calloc((size_t)n + 1, sizeof *x->tallies);
     if (!x->tallies) goto fail;
-    double share = valid_share(d);
+    double share = domain_acceptance(d);
     x->draws = share > 0.01 ? START_DRAWS : share > 0.001 ? START_DRAWS / 2 : 2;
     x->all = list_all(x, d);
     if (x->all && search_view_set(x->wide, x->anywhere, x->nwide) != 0) goto fail;

@@ -2,7 +2,7 @@
  *
  * The order is a Fisher-Yates shuffle (Durstenfeld, CACM 7(7), 1964) of the domain's order, so that a run that is cut
  * by its time or budget has seen a uniform sample of the space and not one corner of it. Needs a domain that can be
- * enumerated (search_open sees to that): at most DOMAIN_EXACT ranks of 8 bytes. */
+ * enumerated (search_open sees to that): at most DOMAIN_LISTED ranks of 8 bytes. */
 #include <stdlib.h>
 
 #include "search.h"

@@ -74,6 +74,9 @@ struct tmpl_step tmpl_step(const struct tmpl_bound *b, int i);
  * that depend on none. Returns -1 when all hold, else the step that excludes every point with these values: *failed when it
  * could not be evaluated. why may be NULL. */
 int tmpl_place(struct tmpl_bound *b, int level, int64_t value, bool *failed, struct err *why);
+/* What the steps of later levels use of this and earlier ones: params[i] for each parameter, and the derived values, by their slots in the scope; returns how
+ * many of these. Choices of parameters 0..level that agree in all of them leave the same points. derived: room for nderive. */
+int tmpl_live(const struct tmpl_bound *b, int level, bool *params, int *derived);
 
 struct rendered {
     struct buf source; /* prelude + #line + kernel */

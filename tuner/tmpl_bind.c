@@ -443,6 +443,27 @@ int tmpl_place(struct tmpl_bound *b, int level, int64_t value, bool *failed, str
     return -1;
 }
 
+static bool used_later(const struct tmpl_bound *b, int level, const char *name)
+{
+    for (int k = b->first[level + 2]; k < b->nsteps; k++)
+        if (expr_uses(b->steps[b->by_level[k]].x, name)) return true;
+    return false;
+}
+
+int tmpl_live(const struct tmpl_bound *b, int level, bool *params, int *derived)
+{
+    int n = 0;
+
+    for (int i = 0; i < b->t->nparams; i++)
+        params[i] = i <= level && used_later(b, level, b->t->params[i].range.name);
+    for (int i = 0; i < b->nsteps; i++) {
+        const struct step *s = &b->steps[i];
+        if (s->derive && s->level >= 0 && s->level <= level && used_later(b, level, s->rule->why))
+            derived[n++] = s->slot;
+    }
+    return n;
+}
+
 int tmpl_set(struct tmpl_bound *b, const int64_t *values, struct err *e)
 {
     for (int i = 0; i < b->t->nparams; i++)

@@ -553,17 +553,16 @@ static void test_strangers_are_not_heard(void **state)
     }
 }
 
-static void test_wide_space(void **state)
+static void wide_space(struct world *w, const char *rule, bool counted)
 {
-    struct world *w = *state;
     struct trace t;
     struct search *s;
     struct err e = {0};
     bool exact;
-    put_template(w, "toy", WIDE, 10, "(P0 + P1 + P2) % 3 == 0");
+    put_template(w, "toy", WIDE, 10, rule);
     open_domain(w, "toy");
     domain_count(w->domain, &exact);
-    assert_false(exact);
+    assert_int_equal(exact, counted);
     run(w, "random", 1, 200, 16, smooth, &t);
     assert_int_equal(t.n, 200);
     for (const struct search_strategy *const *one = search_strategies; *one; one++) {
@@ -574,6 +573,18 @@ static void test_wide_space(void **state)
     assert_int_equal(search_open(&s, "exhaustive", w->domain, 1, 100, &e), -1);
     assert_int_equal(e.code, ERR_USAGE);
     assert_non_null(strstr(e.text, "exhaustive"));
+}
+
+static void test_wide_space(void **state)
+{
+    wide_space(*state, "(P0 + P1 + P2) % 3 == 0", true);
+}
+
+/* One rule over all parameters: the points are not counted, but drawn and tried. */
+static void test_wide_and_tied_space(void **state)
+{
+    wide_space(*state, "(P0 + 3 * P1 + 5 * P2 + 7 * P3 + 11 * P4 + 13 * P5 + 17 * P6 + 19 * P7 + 2 * P8 + P9) % 5 == 0",
+               false);
 }
 
 static void test_auto(void **state)
@@ -708,7 +719,7 @@ static void test_evolve_beats_random(void **state)
 }
 
 /* The slow template's default comes first: each strategy must find its way to the other one, which is four times as fast
- * and has a quarter of the points, and down to near its optimum of 100 us. */
+ * and has a quarter of the points, and down to near its optimum of 100 us; evolve always, the others in two of three searches. */
 static bool second_is_fast(const struct cand *c, double *us)
 {
     smooth(c, us);
@@ -719,15 +730,23 @@ static bool second_is_fast(const struct cand *c, double *us)
 static void test_fast_template_wins(void **state)
 {
     struct world *w = *state;
+    enum { SEEDS = 30 };
     struct trace t;
     put_template(w, "slow", LANDSCAPE, 8, LANDSCAPE_RULE);
     put_template(w, "fast", LANDSCAPE, 8, "(P0 + P1 + P2) % 3 == 0");
     open_domain(w, "slow, fast");
-    for (const struct search_strategy *const *s = search_strategies; *s; s++)
-        for (uint64_t seed = 1; learns(*s) && seed <= 3; seed++) {
+    for (const struct search_strategy *const *s = search_strategies; *s; s++) {
+        int found = 0;
+        double worst = 0;
+        for (uint64_t seed = 1; learns(*s) && seed <= SEEDS; seed++) {
             run(w, (*s)->name, seed, 150, 8, second_is_fast, &t);
-            if (t.best >= 130) fail_msg("%s, seed %d: best %g us", (*s)->name, (int)seed, t.best);
+            found += t.best < 130;
+            if (t.best > worst) worst = t.best;
         }
+        if (!learns(*s)) continue;
+        print_message("%s: %d of %d below 130 us, worst %.1f us\n", (*s)->name, found, SEEDS, worst);
+        assert_true(found >= (strcmp((*s)->name, "evolve") == 0 ? SEEDS : SEEDS * 2 / 3));
+    }
 }
 
 /* On the smooth landscape each new one is better than chance on average, whether answers come at once or late. */
@@ -906,6 +925,7 @@ int main(void)
                                        T(test_what_is_learnt_steers),
                                        T(test_strangers_are_not_heard),
                                        T(test_wide_space),
+                                       T(test_wide_and_tied_space),
                                        T(test_auto),
                                        T(test_errors),
                                        T(test_a_view_keeps_up),
