@@ -16,15 +16,20 @@
 # must all come out the same, and five each of two pairs of kernels 1 to 3% apart, which must be told apart the same way five times. All are
 # in the store that comes back; decisions.jsonl has what each comparison said, noise.txt the device's noise. Records go to
 # results/gpu_check_decisions.
-#   tools/gpu_check.sh --rate
-# instead asks how fast a search is, in about two minutes: every point of s512 with an empty cache, then twice in a new store beside that
-# cache. What each run printed is in rate_*.txt; records go to results/gpu_check_rate.
+#   tools/gpu_check.sh --rate [SPACE...]
+# instead asks how fast a search is: every point of s512 with an empty cache, then twice in a new store beside that cache, in three minutes; or every
+# point of the spaces named, once. What each run printed is in rate_NAME.txt, what it tried in rate_NAME_t4.json.gz; records go to
+# results/gpu_check_rate.
 # Ends with 1 when a step failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 CONTESTED=(s512 s512_causal s512_cold b8_s512 b8_s512_causal s1024 s1024_causal s4096_d128 s4096_d128_causal)
 # Proposals: 15 to 25 a second where a candidate is checked quickly, 3 at 4x16x4096x128.
 declare -A EVALUATIONS=([s512]=450 [s512_causal]=450 [s512_cold]=300 [b8_s512]=200 [b8_s512_causal]=200 [s4096_d128]=60 [s4096_d128_causal]=60)
+
+known() {
+    [[ $1 != */* && -f spaces/$1.yaml ]] || { echo "tools/gpu_check.sh: no spaces/$1.yaml; a space is named without folder and suffix" >&2; exit 2; }
+}
 
 mode=check records=results/gpu_check seconds=540
 case ${1:-} in
@@ -34,7 +39,7 @@ case ${1:-} in
     mode=contestants records=results/gpu_check_contestants seconds=1100
     [ $# -eq 0 ] || CONTESTED=("$@")
     for space in "${CONTESTED[@]}"; do
-        [[ $space != */* && -f spaces/$space.yaml ]] || { echo "tools/gpu_check.sh: no spaces/$space.yaml; a space is named without folder and suffix" >&2; exit 2; }
+        known "$space"
     done
     ;;
 --faults)
@@ -50,11 +55,16 @@ case ${1:-} in
     mode=decisions records=results/gpu_check_decisions seconds=560
     ;;
 --rate)
-    [ $# -eq 1 ] || { echo "tools/gpu_check.sh: --rate takes nothing behind it" >&2; exit 2; }
-    mode=rate records=results/gpu_check_rate seconds=300
+    shift
+    mode=rate records=results/gpu_check_rate seconds=570
+    searches=("$@")
+    [ $# -gt 0 ] || searches=(s512 s512=warm_1 s512=warm_2)
+    for space in "${searches[@]}"; do
+        known "${space%=*}"
+    done
     ;;
 *)
-    echo "tools/gpu_check.sh: unknown option $1; usage: tools/gpu_check.sh [--contestants [SPACE...] | --faults | --instruments | --decisions | --rate]" >&2
+    echo "tools/gpu_check.sh: unknown option $1; usage: tools/gpu_check.sh [--contestants [SPACE...] | --faults | --instruments | --decisions | --rate [SPACE...]]" >&2
     exit 2
     ;;
 esac
@@ -232,15 +242,17 @@ decisions() {
     step noise 20 sh -c 'python3 -B tools/noise.py "$FATUNE_STORE" >"$out/noise.txt" && cat "$out/noise.txt"'
 }
 
-# searched NAME: the search over every point of s512, in a store of its own beside the cache that is there.
+# searched SPACE NAME: the search over every point, in a store of its own beside the cache that is there.
 searched() {
-    FATUNE_STORE=$work/$1.db "$FATUNE" run spaces/s512.yaml --no-contestants 2>&1 | tee "$out/rate_$1.txt"
+    export FATUNE_STORE=$work/$2.db
+    "$FATUNE" run "spaces/$1.yaml" --strategy exhaustive --evaluations 100000 --no-contestants 2>&1 | tee "$out/rate_$2.txt" &&
+        "$FATUNE" export "$1" --out "$work/$2.json" && gzip -9 -n -c "$work/$2.json" >"$out/rate_$2_t4.json.gz"
 }
 
 rate() {
     export -f searched
-    for name in cold warm_1 warm_2; do
-        step "search_$name" 120 bash -o pipefail -c 'searched "$@"' searched "$name"
+    for space in "${searches[@]}"; do
+        step "search_${space#*=}" 170 bash -o pipefail -c 'searched "$@"' searched "${space%=*}" "${space#*=}"
     done
 }
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Kernel Tuner's strategies and fatune's on the same recorded spaces, side by side. Run by hand.
 
-usage: tools/kernel_tuner_peer.py [--fatune build/fatune] [--repeats 20] [--strategies a,b,...] [--jobs N] FILE...
+usage: tools/kernel_tuner_peer.py [--fatune build/fatune] [--repeats 20] [--own all] [--strategies a,b,...] [--jobs N] FILE...
 
 FILE: as `fatune replay` reads them, one template each. Kernel Tuner (pip install kernel_tuner) searches them in its own simulation mode, which answers from a
 cache file, with its strategies' default options and fatune's budget for the space; evaluations are counted as first visits of a point.
-Its searches are scored here, by the formulas of docs/SEARCH.md, and fatune's by `fatune replay`; a random search of each side shows that both
+Its searches are scored here, by the formulas of docs/SEARCH.md, and fatune's (--own: which, random always) by `fatune replay`; a random search of each side shows that both
 count alike. Kernel Tuner names a strategy's module: random_sample, simulated_annealing, genetic_algorithm, ...
 The exit code is 1 when the two random searches differ in P by more than 1 over the root of the repeats, and 2 when Kernel Tuner is missing."""
 import argparse
@@ -107,10 +107,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--fatune', default=str(ROOT / 'build/fatune'))
     parser.add_argument('--repeats', type=int, default=20)
+    parser.add_argument('--own', default='all')
     parser.add_argument('--strategies', default=DEFAULT)
     parser.add_argument('--jobs', type=int)
     parser.add_argument('files', nargs='+')
     a = parser.parse_args()
+    own = a.own if a.own == 'all' or 'random' in a.own.split(',') else a.own + ',random'
     try:
         import importlib.metadata
         import kernel_tuner  # noqa: F401
@@ -121,7 +123,7 @@ def main():
     differ = False
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ProcessPoolExecutor(a.jobs) as pool:
         for file in a.files:
-            said = subprocess.run([a.fatune, 'replay', file, '--strategy', 'all', '--repeats', str(a.repeats), '--json'], check=True, capture_output=True, text=True)
+            said = subprocess.run([a.fatune, 'replay', file, '--strategy', own, '--repeats', str(a.repeats), '--json'], check=True, capture_output=True, text=True)
             ours = json.loads(said.stdout)['spaces'][0]
             names, rows = read(file)
             cache = pathlib.Path(folder) / 'cache.json'
