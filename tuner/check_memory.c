@@ -263,8 +263,20 @@ static enum device_class fetch(struct check *c, enum arg a, int to)
 
 /* ---- ends ---- */
 
+static const enum arg outputs[] = {ARG_O, ARG_LSE};
+#define NOUTPUTS (sizeof outputs / sizeof outputs[0])
+
+static void first_close(struct check *c)
+{
+    for (size_t i = 0; i < NOUTPUTS; i++) {
+        if (c->first[outputs[i]] != NULL) c->drv->free(c->d, c->first[outputs[i]]);
+        c->first[outputs[i]] = NULL;
+    }
+}
+
 void check_device_close(struct check *c)
 {
+    first_close(c);
     for (int a = 0; a < ARG_N; a++) {
         if (c->tensors[a].buffer != NULL) c->drv->free(c->d, c->tensors[a].buffer);
         c->tensors[a] = (struct check_tensor){0};
@@ -330,7 +342,7 @@ static void launch_of(const struct check *c, const struct check_kernel *k, struc
         l->args[i] = (struct device_arg){.buffer = c->tensors[k->geometry->args[i]].buffer, .offset = GUARD_BYTES};
 }
 
-enum device_class check_run_candidate(struct check *c, int poison, int to, const char *stage)
+static enum device_class run_poisoned(struct check *c, int poison, const char *stage)
 {
     struct device_launch l;
     struct err why = {0};
@@ -349,13 +361,90 @@ enum device_class check_run_candidate(struct check *c, int poison, int to, const
         check_fate(c, FATE_CRASH, "%s: %.900s", stage, why.text);
         return DEVICE_STICKY;
     }
-    if (cls != DEVICE_OK) {
-        err_set(c->e, ERR_DEVICE, "%s", why.text);
-        return DEVICE_LOST;
-    }
-    if ((cls = fetch(c, ARG_O, to)) != DEVICE_OK || (cls = fetch(c, ARG_LSE, to)) != DEVICE_OK) return cls;
+    if (cls != DEVICE_OK) err_set(c->e, ERR_DEVICE, "%s", why.text);
+    return cls;
+}
+
+static enum device_class fetch_outputs(struct check *c, int to, const char *stage)
+{
+    enum device_class cls = fetch(c, ARG_O, to);
+    if (cls == DEVICE_OK) cls = fetch(c, ARG_LSE, to);
+    if (cls != DEVICE_OK) return cls;
     guards_verify(c, ARG_O, to, stage);
     guards_verify(c, ARG_LSE, to, stage);
+    return DEVICE_OK;
+}
+
+enum device_class check_run_candidate(struct check *c, int poison, int to, const char *stage)
+{
+    enum device_class cls;
+    if (check_decided(c, cls = run_poisoned(c, poison, stage))) return cls;
+    return fetch_outputs(c, to, stage);
+}
+
+/* ---- repeats, compared on the device ---- */
+
+static void make_first(void *ctx, void *bytes, size_t at, size_t m)
+{
+    memcpy(bytes, (const unsigned char *)ctx + at, m);
+}
+
+enum device_class check_keep_first(struct check *c)
+{
+    for (size_t i = 0; i < NOUTPUTS && c->drv->same != NULL; i++) {
+        const enum arg a = outputs[i];
+        const size_t bytes = buffer_bytes(&c->tensors[a]);
+        struct err why = {0};
+        enum device_class cls = c->drv->alloc(c->d, bytes, &c->first[a], &why);
+        if (cls == DEVICE_LOST || cls == DEVICE_FATE) {
+            first_close(c);
+            return DEVICE_OK;
+        }
+        if (cls == DEVICE_OK)
+            cls = transfer_write(c->transfer, c->first[a], 0, bytes, make_first, image_of(c, a)->bytes[0], &why);
+        if (cls != DEVICE_OK) return device_failed(c, cls, &why, "writing the first run's output");
+    }
+    return DEVICE_OK;
+}
+
+enum device_class check_repeat(struct check *c, bool *same)
+{
+    enum device_class cls;
+    *same = c->first[ARG_O] != NULL;
+    if (check_decided(c, cls = run_poisoned(c, 1, "repeats"))) return cls;
+    for (size_t i = 0; i < NOUTPUTS && *same; i++) {
+        const enum arg a = outputs[i];
+        struct err why = {0};
+        cls = c->drv->same(c->d, c->tensors[a].buffer, c->first[a], buffer_bytes(&c->tensors[a]), same, &why);
+        if (cls != DEVICE_OK) return device_failed(c, cls, &why, "comparing the outputs");
+    }
+    return *same ? DEVICE_OK : fetch_outputs(c, 1, "repeats");
+}
+
+struct first_left {
+    const unsigned char *want;
+    atomic_bool differs;
+};
+
+static void take_first_left(void *ctx, const void *bytes, size_t at, size_t m)
+{
+    struct first_left *f = ctx;
+    if (memcmp(f->want + at, bytes, m) != 0) atomic_store(&f->differs, true);
+}
+
+enum device_class check_verify_first(struct check *c)
+{
+    for (size_t i = 0; i < NOUTPUTS && c->first[outputs[i]] != NULL; i++) {
+        const enum arg a = outputs[i];
+        struct first_left f = {.want = image_of(c, a)->bytes[0]};
+        struct err why = {0};
+        enum device_class cls;
+        atomic_init(&f.differs, false);
+        cls = transfer_read(c->transfer, c->first[a], 0, buffer_bytes(&c->tensors[a]), take_first_left, &f, &why);
+        if (cls != DEVICE_OK) return device_failed(c, cls, &why, "reading the first run's output");
+        if (atomic_load(&f.differs))
+            check_fate(c, FATE_CORRUPT, "repeats: the kernel changed memory that is none of its arguments");
+    }
     return DEVICE_OK;
 }
 
@@ -428,6 +517,7 @@ enum device_class check_run_reference(struct check *c)
     struct err why = {0};
     enum device_class cls;
     check_progress(c, "reference");
+    c->kept.computed = false;
     for (enum arg a = ARG_LSE; a <= ARG_REF_LOW; a++)
         if ((cls = output_poison(c, a, 0)) != DEVICE_OK) return cls;
     launch_of(c, c->reference, &l);

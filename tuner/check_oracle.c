@@ -34,7 +34,7 @@ static enum device_class run_both(struct check *c, const struct check_kernel *de
 {
     const char *name = check_set_name(set);
     enum device_class cls;
-    check_inputs_plain(&c->plain, c->p, c->draw, c->threads, c->rule->seed);
+    check_draw_plain(c, c->rule->seed);
     if ((cls = check_put_set(c, set)) != DEVICE_OK) return cls;
     if (check_decided(c, cls = check_run_candidate(c, 0, 0, name))) return cls;
     if (check_decided(c, cls = check_verify_inputs(c, name))) return cls;

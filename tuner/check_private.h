@@ -52,6 +52,16 @@ struct check {
     struct check_outputs run[2];
     float *ref_o, *ref_low, *ref_lse;
 
+    /* The plain inputs drawn last, and what the reference makes of them, as long as nothing else was put in its place: candidates that are
+     * checked on the same inputs one after the other share it. */
+    struct {
+        bool drawn, computed;
+        uint64_t seed;
+        const struct device_kernel *reference;
+        size_t rows; /* compared with f64 */
+        double worst;
+    } kept;
+
     /* one check_run */
     const struct check_kernel *candidate, *reference;
     const struct check_rule *rule;
@@ -60,13 +70,15 @@ struct check {
     struct check_report *out;
     struct err *e;
     struct check_tensor tensors[ARG_N];
+    struct device_buffer
+        *first[ARG_N];              /* of o and lse, while repeats are compared on the device: run[0] with its bands */
     const struct check_inputs *now; /* plain or in: what is on the device */
     size_t ref_bad;                 /* first element of ref_o or ref_low that is not finite, SIZE_MAX when all are */
     double started_s, first_run_s;
     bool blame_candidate; /* the candidate has run since the device was last known good */
     json_t *sets, *laws;
     int repeats_done;
-    bool repeats_cut;
+    bool repeats_cut, repeats_on_device;
     size_t tile_bytes; /* of what a debug build shows, 0: there is none */
 };
 
@@ -78,6 +90,8 @@ bool check_decided(const struct check *c, enum device_class cls);
 void check_begin(struct check *c, const struct check_kernel *candidate, const struct check_kernel *reference,
                  const struct check_rule *rule, void (*progress)(void *ctx, const char *stage), void *ctx,
                  struct check_report *out, struct err *e);
+/* The plain inputs of a seed, unless they are there. */
+void check_draw_plain(struct check *c, uint64_t seed);
 /* The inputs of a set, drawn from the rule's seed or made from what is drawn already, to the device. */
 enum device_class check_put_set(struct check *c, enum check_set s);
 
@@ -93,12 +107,19 @@ enum device_class check_verify_inputs(struct check *c, const char *set);
 /* One run with outputs poisoned by pattern `poison` (0 or 1), fetched to run[to], guard bands verified. to 1: run[0] must hold
  * what to compare with. */
 enum device_class check_run_candidate(struct check *c, int poison, int to, const char *stage);
+/* run[0] to the device, for check_repeat. Where the device cannot compare, or has no room, nothing happens. */
+enum device_class check_keep_first(struct check *c);
+/* One more run with pattern 1, compared with run[0] bit for bit, bands included. *same: nothing differs; else run[1] is fetched as
+ * check_run_candidate does. */
+enum device_class check_repeat(struct check *c, bool *same);
+/* What check_keep_first put there is still there. */
+enum device_class check_verify_first(struct check *c);
 /* What a debug build shows: nothing yet of this tile; and what it has shown. */
 enum device_class check_put_tile(struct check *c, const struct check_tile *t);
 enum device_class check_get_tile(struct check *c, float *to);
 /* Word i of o in run[1], of which only what differs from run[0] is there. */
 uint16_t check_second(const struct check *c, size_t i);
-/* Fills ref_o, ref_low, ref_lse and ref_bad. */
+/* Fills ref_o, ref_low, ref_lse and ref_bad; nothing is kept any more. */
 enum device_class check_run_reference(struct check *c);
 
 /* ---- check_judge.c ---- */

@@ -95,6 +95,11 @@ struct device_driver {
     enum device_class (*fill)(struct device *d, struct device_buffer *b, size_t offset, size_t n, uint32_t pattern,
                               struct err *e);
 
+    /* Are the first n bytes of two buffers equal? n is a multiple of 4. The device compares, and counts what is equal, so that a comparison that did
+     * not take place is no equality. NULL where reading is as cheap. */
+    enum device_class (*same)(struct device *d, struct device_buffer *a, struct device_buffer *b, size_t n, bool *same,
+                              struct err *e);
+
     /* Host memory that write and read are fastest with; NULL when there is none. The four members are NULL where any memory
      * is as good. */
     void *(*host_alloc)(struct device *d, size_t bytes);

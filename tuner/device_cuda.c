@@ -27,76 +27,12 @@
 #include "cuda_api.h"
 #include "cuda_arch.h"
 #include "cuda_code.h"
+#include "device_cuda_ptx.h"
 
 enum { CANARY_BLOCKS = 512, CANARY_THREADS = 64, CANARY_WORDS = CANARY_BLOCKS * CANARY_THREADS };
 static const uint32_t canary_factor = 0x9E3779B1u;
 
-/* canary: out[i] = i * factor + seed. lead: waits the given nanoseconds, or a million turns should the timer stand. The
- * driver compiles it: PTX is the one form that every device from sm_70 up can load. */
-static const char own_ptx[] = ".version 7.0\n"
-                              ".target sm_70\n"
-                              ".address_size 64\n"
-                              ".visible .entry fatune_canary(.param .u64 canary_out, .param .u32 canary_seed)\n"
-                              "{\n"
-                              ".reg .b32 %r<7>;\n"
-                              ".reg .b64 %a<4>;\n"
-                              "ld.param.u64 %a1, [canary_out];\n"
-                              "ld.param.u32 %r1, [canary_seed];\n"
-                              "cvta.to.global.u64 %a1, %a1;\n"
-                              "mov.u32 %r2, %ctaid.x;\n"
-                              "mov.u32 %r3, %ntid.x;\n"
-                              "mov.u32 %r4, %tid.x;\n"
-                              "mad.lo.u32 %r5, %r2, %r3, %r4;\n"
-                              "mad.lo.u32 %r6, %r5, 0x9E3779B1, %r1;\n"
-                              "mul.wide.u32 %a2, %r5, 4;\n"
-                              "add.u64 %a3, %a1, %a2;\n"
-                              "st.global.u32 [%a3], %r6;\n"
-                              "ret;\n"
-                              "}\n"
-                              ".visible .entry fatune_lead(.param .u64 lead_ns)\n"
-                              "{\n"
-                              ".reg .pred %p<3>;\n"
-                              ".reg .b32 %r<2>;\n"
-                              ".reg .b64 %a<5>;\n"
-                              "ld.param.u64 %a1, [lead_ns];\n"
-                              "mov.u32 %r1, 0;\n"
-                              "mov.u64 %a2, %globaltimer;\n"
-                              "AGAIN:\n"
-                              "mov.u64 %a3, %globaltimer;\n"
-                              "sub.u64 %a4, %a3, %a2;\n"
-                              "add.u32 %r1, %r1, 1;\n"
-                              "setp.ge.u64 %p1, %a4, %a1;\n"
-                              "@%p1 bra DONE;\n"
-                              "setp.lt.u32 %p2, %r1, 1000000;\n"
-                              "@%p2 bra AGAIN;\n"
-                              "DONE:\n"
-                              "ret;\n"
-                              "}\n";
-
-/* stamp: the blocks of each multiprocessor write its cycle counter and the time in ns, both in one store, to the multiprocessor's slot. A module
- * of its own, since the device works without it. */
-static const char stamp_ptx[] = ".version 7.0\n"
-                                ".target sm_70\n"
-                                ".address_size 64\n"
-                                ".visible .entry fatune_stamp(.param .u64 stamp_out, .param .u32 stamp_slots)\n"
-                                "{\n"
-                                ".reg .pred %p<2>;\n"
-                                ".reg .b32 %r<3>;\n"
-                                ".reg .b64 %a<6>;\n"
-                                "ld.param.u64 %a1, [stamp_out];\n"
-                                "ld.param.u32 %r2, [stamp_slots];\n"
-                                "mov.u32 %r1, %smid;\n"
-                                "setp.ge.u32 %p1, %r1, %r2;\n"
-                                "@%p1 bra DONE;\n"
-                                "cvta.to.global.u64 %a1, %a1;\n"
-                                "mul.wide.u32 %a2, %r1, 16;\n"
-                                "add.u64 %a3, %a1, %a2;\n"
-                                "mov.u64 %a4, %clock64;\n"
-                                "mov.u64 %a5, %globaltimer;\n"
-                                "st.global.v2.u64 [%a3], {%a4, %a5};\n"
-                                "DONE:\n"
-                                "ret;\n"
-                                "}\n";
+enum { SAME_BLOCKS = 512, SAME_THREADS = 256 };
 
 struct stamp {
     uint64_t cycles, ns;
@@ -108,7 +44,7 @@ struct device {
     CUcontext context;
     CUstream stream;
     CUmodule own;
-    CUfunction canary, lead;
+    CUfunction canary, lead, same;
     CUmodule stamping;
     CUfunction stamp;     /* NULL: the clock is unknown */
     CUdeviceptr stamp_at; /* of all multiprocessors before, then after */
@@ -116,7 +52,7 @@ struct device {
     uint64_t stamped_ns;  /* when the last one was put */
     uint64_t tick_ns;     /* of the timer, or a multiple; 0: no reading yet */
     uint32_t slots;       /* multiprocessors */
-    CUdeviceptr canary_out;
+    CUdeviceptr canary_out, same_out;
     uint32_t *canary_words; /* host copy */
     uint32_t canary_seed;
     bool dead; /* a STICKY or LOST answer was seen */
@@ -246,6 +182,7 @@ static void cuda_close(struct device *d)
     if (!d) return;
     if (!d->dead) {
         if (d->canary_out) d->api.mem_free(d->canary_out);
+        if (d->same_out) d->api.mem_free(d->same_out);
         if (d->stamp_at) d->api.mem_free(d->stamp_at);
         if (d->stamps) d->api.host_free(d->stamps);
         if (d->stamping) d->api.module_unload(d->stamping);
@@ -267,7 +204,7 @@ static void open_stamps(struct device *d)
 {
     int sms = 0;
     void *p = NULL;
-    if (d->api.module_load(&d->stamping, stamp_ptx) != CUDA_SUCCESS) {
+    if (d->api.module_load(&d->stamping, device_cuda_stamp_ptx) != CUDA_SUCCESS) {
         d->stamping = NULL;
         return;
     }
@@ -297,10 +234,12 @@ static enum device_class cuda_open(struct device **out, const struct target *t, 
     DO(d->api.primary_retain(&d->context, d->handle), "opening the device's context");
     DO(d->api.ctx_set_current(d->context), "opening the device's context");
     DO(d->api.stream_create(&d->stream, CU_STREAM_NON_BLOCKING), "creating a stream");
-    DO(d->api.module_load(&d->own, own_ptx), "loading fatune's own kernels");
+    DO(d->api.module_load(&d->own, device_cuda_own_ptx), "loading fatune's own kernels");
     DO(d->api.module_function(&d->canary, d->own, "fatune_canary"), "loading fatune's own kernels");
     DO(d->api.module_function(&d->lead, d->own, "fatune_lead"), "loading fatune's own kernels");
+    DO(d->api.module_function(&d->same, d->own, "fatune_same"), "loading fatune's own kernels");
     DO(d->api.mem_alloc(&d->canary_out, CANARY_WORDS * sizeof(uint32_t)), "device memory for the canary");
+    DO(d->api.mem_alloc(&d->same_out, sizeof(uint64_t)), "device memory for comparisons");
     open_stamps(d);
     class = cuda_canary(d, e);
 out:
@@ -520,6 +459,29 @@ static enum device_class cuda_fill(struct device *d, struct device_buffer *b, si
     if (n == 0) return DEVICE_OK;
     DO(d->api.set_u32(b->address + offset, pattern, n / 4, d->stream), "filling device memory");
     class = wait_stream(d, "filling device memory", e);
+out:
+    return class;
+}
+
+static enum device_class cuda_same(struct device *d, struct device_buffer *a, struct device_buffer *b, size_t n,
+                                   bool *same, struct err *e)
+{
+    enum device_class class = DEVICE_OK;
+    uint64_t words = n / 4, equal = 0;
+    void *params[] = {&a->address, &b->address, &words, &d->same_out};
+    *same = false;
+    if (!alive(d, e)) return DEVICE_STICKY;
+    if (!in_buffer(a, 0, n, e) || !in_buffer(b, 0, n, e)) return DEVICE_LOST;
+    if (n % 4 != 0) {
+        err_set(e, ERR_BUG, "comparing %zu bytes: they must be a multiple of 4", n);
+        return DEVICE_LOST;
+    }
+    DO(d->api.set_u32(d->same_out, 0, 2, d->stream), "comparing: clear");
+    class = launch_own(d, d->same, SAME_BLOCKS, SAME_THREADS, params, "comparing: launch", e);
+    if (class != DEVICE_OK) goto out;
+    DO(d->api.copy_out(&equal, d->same_out, sizeof equal, d->stream), "comparing: read");
+    class = wait_stream(d, "comparing", e);
+    *same = class == DEVICE_OK && equal == words;
 out:
     return class;
 }
@@ -766,6 +728,7 @@ const struct device_driver device_cuda = {
     .write = cuda_write,
     .read = cuda_read,
     .fill = cuda_fill,
+    .same = cuda_same,
     .host_alloc = cuda_host_alloc,
     .host_free = cuda_host_free,
     .read_start = cuda_read_start,

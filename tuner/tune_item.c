@@ -14,6 +14,7 @@
 /* Samples of a check's repeats on slow devices are cut to this, so that validating does not take longer than searching. */
 #define CHECK_BOX_CPU_S 1.0
 #define CHECK_BOX_GPU_S 5.0
+#define CHECK_SHARED 32 /* proposals that are checked on the same inputs, whose reference is computed once */
 
 struct tune_item *tune_item_new(struct tune *t, const struct cand *c, struct err *e)
 {
@@ -384,11 +385,14 @@ int tune_device_call(struct tune *t, json_t *request, enum fate *fate, char **te
 
 /* ---- evaluate ---- */
 
+/* Another run, other inputs; a finalist has its own. */
 static json_t *rule_json(const struct tune *t, const struct tune_item *i, enum tune_check check)
 {
+    char shared[32];
     struct rng r;
 
-    rng_init(&r, t->seed + (uint64_t)t->run.id, i->id); /* another run, other inputs */
+    snprintf(shared, sizeof shared, "inputs %d", i->seq / CHECK_SHARED);
+    rng_init(&r, t->seed + (uint64_t)t->run.id, check == TUNE_FULL ? i->id : shared);
     return json_pack("{s:b,s:I,s:f,s:f,s:i,s:f,s:b}", "full", check == TUNE_FULL, "seed",
                      (json_int_t)(rng_u64(&r) >> 1), "atol", t->space.validate.atol, "rtol", t->space.validate.rtol,
                      "repeats", t->space.validate.repeats, "box_s",

@@ -361,6 +361,15 @@ static enum device_class fake_fill(struct device *d, struct device_buffer *b, si
     return DEVICE_OK;
 }
 
+static enum device_class fake_same(struct device *d, struct device_buffer *a, struct device_buffer *b, size_t n,
+                                   bool *same, struct err *e)
+{
+    enum device_class cls = within(d, a, 0, n, e);
+    if (cls == DEVICE_OK) cls = within(d, b, 0, n, e);
+    *same = cls == DEVICE_OK && memcmp(a->bytes, b->bytes, n) == 0;
+    return cls;
+}
+
 /* The argument with role a, NULL when the kernel has none. */
 static const struct device_arg *argument(const struct device_launch *l, enum arg a)
 {
@@ -669,6 +678,7 @@ const struct device_driver device_fake = {.name = "fake",
                                           .write = fake_write,
                                           .read = fake_read,
                                           .fill = fake_fill,
+                                          .same = fake_same,
                                           .run = fake_run,
                                           .batch_open = fake_batch_open,
                                           .batch_run = fake_batch_run,

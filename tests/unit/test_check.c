@@ -84,17 +84,23 @@ static void count_step(void *ctx, const char *stage)
 static const struct check_rule quick = {.level = CHECK_QUICK, .seed = 7, .atol = 1e-2, .rtol = 5e-2, .repeats = 6};
 static const struct check_rule full = {.level = CHECK_FULL, .seed = 7, .atol = 1e-2, .rtol = 5e-2, .repeats = 3};
 
-static enum device_class run(struct bed *b, const struct problem *p, const struct check_rule *rule,
-                             struct check_report *out, struct err *e)
+static enum device_class run_with(const struct device_driver *drv, struct bed *b, const struct problem *p,
+                                  const struct check_rule *rule, struct check_report *out, struct err *e)
 {
     const struct check_kernel candidate = {b->kernel, &b->kernel_launch},
                               reference = {b->reference, &b->reference_launch};
     struct check *c = NULL;
     enum device_class cls;
-    assert_int_equal(check_open(&c, &device_fake, b->d, b->threads, p, e), DEVICE_OK);
+    assert_int_equal(check_open(&c, drv, b->d, b->threads, p, e), DEVICE_OK);
     cls = check_run(c, &candidate, &reference, rule, count_step, b, out, e);
     check_close(c);
     return cls;
+}
+
+static enum device_class run(struct bed *b, const struct problem *p, const struct check_rule *rule,
+                             struct check_report *out, struct err *e)
+{
+    return run_with(&device_fake, b, p, rule, out, e);
 }
 
 /* The fate of a kernel with this body; report must be freed. */
@@ -486,14 +492,15 @@ static const struct problem long_one = {.batch = 2,
                                         .lse = true};
 
 /* Everything the report says but the times, for a kernel and a number of threads; to be freed. */
-static char *report_of(const char *body, const struct check_rule *rule, int threads, struct check_report *r)
+static char *report_of(const struct device_driver *drv, const char *body, const struct check_rule *rule, int threads,
+                       struct check_report *r)
 {
     struct bed b;
     struct err e = {0};
     char *text;
     bed_open(&b, &long_one, body);
     if (threads > 0) assert_int_equal(parallel_open(&b.threads, threads, &e), 0);
-    if (run(&b, &long_one, rule, r, &e) != DEVICE_OK) fail_msg("%s: %s", body, e.text);
+    if (run_with(drv, &b, &long_one, rule, r, &e) != DEVICE_OK) fail_msg("%s: %s", body, e.text);
     assert_int_equal(json_object_del(r->json, "seconds") | json_object_del(r->json, "first_run_s"), 0);
     text = json_dumps(r->json, JSON_SORT_KEYS);
     assert_non_null(text);
@@ -502,33 +509,174 @@ static char *report_of(const char *body, const struct check_rule *rule, int thre
     return text;
 }
 
+static const struct {
+    const char *body;
+    enum fate fate;
+} rows[] = {{"", FATE_OK},
+            {"// fake: wrong", FATE_WRONG},
+            {"// fake: nan", FATE_WRONG},
+            {"// fake: unwritten", FATE_WRONG},
+            {"// fake: nondet 5", FATE_NONDET},
+            {"// fake: corrupt", FATE_CORRUPT},
+            {"// fake: input", FATE_CORRUPT},
+            {"// fake: badlse", FATE_WRONG},
+            {"// fake: scale 0.675", FATE_WRONG}};
+
 static void threads_change_nothing(void **state)
 {
-    static const struct {
-        const char *body;
-        enum fate fate;
-    } rows[] = {{"", FATE_OK},
-                {"// fake: wrong", FATE_WRONG},
-                {"// fake: nan", FATE_WRONG},
-                {"// fake: unwritten", FATE_WRONG},
-                {"// fake: nondet 5", FATE_NONDET},
-                {"// fake: corrupt", FATE_CORRUPT},
-                {"// fake: input", FATE_CORRUPT},
-                {"// fake: badlse", FATE_WRONG},
-                {"// fake: scale 0.675", FATE_WRONG}};
     (void)state;
     for (size_t i = 0; i < ARRAY(rows); i++) {
         struct check_report r;
-        char *alone = report_of(rows[i].body, i == 0 ? &full : &quick, 0, &r);
+        char *alone = report_of(&device_fake, rows[i].body, i == 0 ? &full : &quick, 0, &r);
         assert_int_equal(r.fate, rows[i].fate);
         check_report_free(&r);
         for (int threads = 1; threads <= 5; threads += 2) {
-            char *together = report_of(rows[i].body, i == 0 ? &full : &quick, threads, &r);
+            char *together = report_of(&device_fake, rows[i].body, i == 0 ? &full : &quick, threads, &r);
             assert_string_equal(alone, together);
             check_report_free(&r);
             free(together);
         }
         free(alone);
+    }
+}
+
+/* Repeats are compared where the driver can; a driver that cannot has the same said of everybody. */
+static void host_and_device_compare_alike(void **state)
+{
+    struct device_driver host = device_fake;
+    (void)state;
+    host.same = NULL;
+    for (size_t i = 0; i < ARRAY(rows); i++) {
+        struct check_report on[2];
+        char *text[2];
+        for (int k = 0; k < 2; k++) {
+            json_t *repeats;
+            text[k] = report_of(k ? &host : &device_fake, rows[i].body, i == 0 ? &full : &quick, 0, &on[k]);
+            repeats = json_object_get(on[k].json, "repeats");
+            assert_string_equal(json_string_value(json_object_get(repeats, "compared_on")),
+                                k == 0 && json_integer_value(json_object_get(repeats, "done")) > 0 ? "device" : "host");
+            json_object_del(repeats, "compared_on");
+            free(text[k]);
+            text[k] = json_dumps(on[k].json, JSON_SORT_KEYS);
+        }
+        assert_string_equal(text[0], text[1]);
+        assert_string_equal(on[0].text, on[1].text);
+        for (int k = 0; k < 2; k++) {
+            check_report_free(&on[k]);
+            free(text[k]);
+        }
+    }
+}
+
+/* A driver that counts launches of the reference, and whose candidate may reach the buffer allocated last. */
+static struct {
+    struct device_kernel *reference;
+    struct device_buffer *last;
+    int references, candidates, strikes_at;
+} watched;
+
+static enum device_class watched_alloc(struct device *d, size_t n, struct device_buffer **out, struct err *e)
+{
+    enum device_class cls = device_fake.alloc(d, n, out, e);
+    watched.last = *out;
+    return cls;
+}
+
+static enum device_class watched_run(struct device *d, const struct device_launch *l, struct err *e)
+{
+    const bool reference = l->kernel == watched.reference;
+    watched.references += reference;
+    if (!reference && ++watched.candidates == watched.strikes_at) {
+        const unsigned char byte = 0x5a;
+        assert_int_equal(device_fake.write(d, watched.last, 5000, &byte, 1, e), DEVICE_OK);
+    }
+    return device_fake.run(d, l, e);
+}
+
+static struct device_driver watch(const struct bed *b)
+{
+    struct device_driver drv = device_fake;
+    memset(&watched, 0, sizeof watched);
+    watched.reference = b->reference;
+    drv.alloc = watched_alloc;
+    drv.run = watched_run;
+    return drv;
+}
+
+/* The reference is computed once for inputs that stay the same, and again when something else took their place or somebody is WRONG by it. */
+static void reference_is_kept(void **state)
+{
+    static const struct {
+        const char *body;
+        enum fate fate;
+        uint64_t seed;
+        bool full;
+        int references;
+    } steps[] = {{"", FATE_OK, 7, false, 1},
+                 {"", FATE_OK, 7, false, 0},
+                 {"// fake: nondet 5", FATE_NONDET, 7, false, 0},
+                 {"// fake: corrupt", FATE_CORRUPT, 7, false, 0},
+                 {"", FATE_OK, 7, false, 0},
+                 {"// fake: wrong", FATE_WRONG, 7, false, 1}, /* blamed only beside a reference of this very moment */
+                 {"", FATE_OK, 7, false, 0},
+                 {"", FATE_OK, 8, false, 1},
+                 {"", FATE_OK, 7, false, 1},
+                 {"", FATE_OK, 7, true, CHECK_SET_N - 1},
+                 {"", FATE_OK, 7, false, 1}};
+    struct bed b;
+    struct device_driver drv;
+    struct check *c = NULL;
+    struct err e = {0};
+    char *first = NULL;
+    (void)state;
+    bed_open(&b, &small, "");
+    drv = watch(&b);
+    assert_int_equal(check_open(&c, &drv, b.d, NULL, &small, &e), DEVICE_OK);
+    for (size_t i = 0; i < ARRAY(steps); i++) {
+        struct device_kernel *k = load(&b, &small, steps[i].body, &b.kernel_launch);
+        const struct check_kernel candidate = {k, &b.kernel_launch}, reference = {b.reference, &b.reference_launch};
+        struct check_rule rule = steps[i].full ? full : quick;
+        struct check_report r;
+        char *text;
+        rule.seed = steps[i].seed;
+        watched.references = 0;
+        assert_int_equal(check_run(c, &candidate, &reference, &rule, count_step, &b, &r, &e), DEVICE_OK);
+        if (r.fate != steps[i].fate || watched.references != steps[i].references)
+            fail_msg("step %zu: %s, %d references: %s", i, fate_name(r.fate), watched.references, r.text);
+        json_object_del(r.json, "seconds");
+        json_object_del(r.json, "first_run_s");
+        text = json_dumps(r.json, JSON_SORT_KEYS);
+        if (first == NULL)
+            first = strdup(text);
+        else if (steps[i].fate == FATE_OK && steps[i].seed == 7 && !steps[i].full)
+            assert_string_equal(text, first);
+        free(text);
+        check_report_free(&r);
+        device_fake.unload(b.d, k);
+    }
+    free(first);
+    check_close(c);
+    bed_close(&b);
+}
+
+/* What repeats are compared with is not the candidate's to change: run 3 is the first repeat, whose copy lies in the last buffer (lse). */
+static void strikes_elsewhere(void **state)
+{
+    (void)state;
+    for (int at = 3; at <= 8; at++) {
+        struct bed b;
+        struct check_report r;
+        struct err e = {0};
+        struct device_driver drv;
+        bed_open(&b, &small, "");
+        drv = watch(&b);
+        watched.strikes_at = at;
+        assert_int_equal(run_with(&drv, &b, &small, &quick, &r, &e), DEVICE_OK);
+        assert_int_equal(watched.candidates, 8); /* A, B and six repeats: each was looked at all the same */
+        assert_int_equal(r.fate, FATE_CORRUPT);
+        assert_non_null(strstr(r.text, "none of its arguments"));
+        check_report_free(&r);
+        bed_close(&b);
     }
 }
 
@@ -632,6 +780,9 @@ int main(void)
         cmocka_unit_test(patterns),
         cmocka_unit_test(worst_five),
         cmocka_unit_test(output_from_elsewhere),
+        cmocka_unit_test(host_and_device_compare_alike),
+        cmocka_unit_test(reference_is_kept),
+        cmocka_unit_test(strikes_elsewhere),
         cmocka_unit_test(fake_speed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

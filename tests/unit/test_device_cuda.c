@@ -157,6 +157,40 @@ static void buffers(void **state)
     end(&f);
 }
 
+/* Lengths about one pass of all threads and several; one bit in the first word, the last, and the one behind. */
+static void comparisons(void **state)
+{
+    enum { WORDS = 3 * 512 * 256 + 1001 };
+    static const size_t lengths[] = {0, 1, 255, 512 * 256, 512 * 256 + 1, WORDS - 1};
+    struct fixture f;
+    struct device_buffer *a, *b;
+    bool same;
+    (void)state;
+    begin(&f, "twice");
+    assert_int_equal(driver->alloc(f.d, WORDS * 4, &a, &f.e), DEVICE_OK);
+    assert_int_equal(driver->alloc(f.d, WORDS * 4, &b, &f.e), DEVICE_OK);
+    assert_int_equal(driver->fill(f.d, a, 0, WORDS * 4, 0x7fc1ffc2u, &f.e), DEVICE_OK);
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        const size_t n = lengths[i];
+        const size_t places[] = {0, n / 2, n - 1, n};
+        for (size_t k = 0; k < 4; k++) {
+            const uint32_t other = 0x7fc1ffc3u;
+            if (n == 0 && k < 3) continue;
+            assert_int_equal(driver->fill(f.d, b, 0, WORDS * 4, 0x7fc1ffc2u, &f.e), DEVICE_OK);
+            assert_int_equal(driver->same(f.d, a, b, n * 4, &same, &f.e), DEVICE_OK);
+            assert_true(same);
+            assert_int_equal(driver->write(f.d, b, places[k] * 4, &other, 4, &f.e), DEVICE_OK);
+            assert_int_equal(driver->same(f.d, a, b, n * 4, &same, &f.e), DEVICE_OK);
+            assert_int_equal(same, places[k] == n);
+        }
+    }
+    assert_int_equal(driver->same(f.d, a, b, WORDS * 4 + 4, &same, &f.e), DEVICE_LOST);
+    assert_false(same);
+    driver->free(f.d, a);
+    driver->free(f.d, b);
+    end(&f);
+}
+
 /* A copy into page-locked memory that is waited for holds what the kernel before it wrote. */
 static void reads_that_are_started(void **state)
 {
@@ -662,6 +696,7 @@ int main(void)
         cmocka_unit_test(sticky_errors),
         cmocka_unit_test(target_is_filled),
         cmocka_unit_test(buffers),
+        cmocka_unit_test(comparisons),
         cmocka_unit_test(reads_that_are_started),
         cmocka_unit_test(run_and_resources),
         cmocka_unit_test(batches_are_timed),
