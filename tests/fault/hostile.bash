@@ -31,7 +31,11 @@ hostile_judge() {
     ! grep -x '7 OK' "$work/proofs" || fail "the full check passed a kernel that is wrong on large logits"
     good=$(store champion "$work/clean/f.db") champion=$(store champion "$work/hostile/f.db")
     [ "$good" != none ] || fail "the 240 alone have no champion"
-    [ "$good" = "$champion" ] || fail "the champion is $champion; of the 240 alone it is $good"
+    [ "$good" = "$champion" ] || fail "the champion is $champion; of the 240 alone it is $good: $(python3 -B -c '
+import json, sys
+for t in json.load(open(sys.argv[1]))["trials"]:
+    v = t.get("verdict") or {}
+    print(t.get("candidate"), *(v.get(k) for k in ("outcome", "note", "bimodal", "modes", "mode_share")), [c for c in v.get("clauses", []) if not c["passed"]])' "$work/hostile/out.json" 2>&1)"
     # The promise: at most half as long again as the deadlines that were used up and the clean run.
     bound=$((3 * (waiting * FATUNE_DEADLINE_S + clean) / 2))
     [ "$hostile" -le "$bound" ] || fail "60 hostile candidates made $clean s to $hostile s, more than $bound s"
