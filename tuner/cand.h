@@ -38,8 +38,8 @@ int64_t domain_value(const struct domain *d, int tmpl, int param, int at);
 
 /* Product size of a template's ranges after narrowing (0 when unfit); at most 2^63-1, more is refused at open. */
 uint64_t domain_product(const struct domain *d, int tmpl);
-/* Valid points. Exact (and *exact = true) for any product of up to DOMAIN_EXACT points over all templates, and beyond that wherever the constraints
- * tie few parameters together (domain_diagram.h); else an estimate from 100,000 draws. Cached. */
+/* Valid points. Exact (and *exact = true) for any product of up to DOMAIN_EXACT points over all templates (unless more than eight parameters
+ * have one value), and beyond that wherever the constraints tie few parameters together (domain_diagram.h); else an estimate from 100,000 draws. Cached. */
 #define DOMAIN_EXACT (1u << 21)
 uint64_t domain_count(struct domain *d, bool *exact);
 uint64_t domain_count_of(struct domain *d, int tmpl); /* of one template, exact or not with the rest */

@@ -9,8 +9,9 @@
 #include "domain_diagram.h"
 
 #define SAMPLES 100000
-/* Edges of all diagrams of a domain: a second's work at most, and some 40 MB. */
-#define EDGES (1u << 22)
+/* Edges of all diagrams of a domain: a second's work at most, and some 150 MB. Any product of DOMAIN_EXACT points has at most twice as many, and some
+ * for parameters of one value. */
+#define EDGES (3u << 21)
 
 int domain_templates(const struct domain *d)
 {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define NOWHERE (-1)
+#define SINGLE 8 /* edges of a parameter of one value that count as one: they add nothing to choose from */
 
 struct level {
     size_t n;         /* nodes */
@@ -195,7 +196,7 @@ struct diagram *diagram_build(struct domain_entry *t, uint64_t *edges)
     g->level[0].n = domain_place(t, nothing, 0, &f, NULL) ? 1 : 0;
     while (g->depth < t->n) {
         struct level *l = &g->level[g->depth];
-        const uint64_t n = (uint64_t)t->nvalues[g->depth], cost = n > 1 ? l->n * n : 0;
+        const uint64_t n = (uint64_t)t->nvalues[g->depth], cost = n > 1 ? l->n * n : l->n / SINGLE;
         if (cost > *edges) break;
         if (!descend(t, l, g->depth, &from, &made)) {
             made_free(&made);

@@ -13,8 +13,8 @@
 
 #include "cand_private.h"
 
-/* Builds t->diagram. *edges: how many more may be looked at, reduced by those of parameters with several values. A diagram that
- * memory or edges do not suffice for ends earlier; NULL only when there is memory for nothing. */
+/* Builds t->diagram. *edges: how many more may be looked at; it is reduced by them. A diagram that memory or edges do not suffice for ends
+ * earlier; NULL only when there is memory for nothing. */
 struct diagram *diagram_build(struct domain_entry *t, uint64_t *edges);
 void diagram_free(struct diagram *g);
 /* Does it end at the last level, so that its points are the valid ones? */
