@@ -42,6 +42,8 @@ uint64_t domain_product(const struct domain *d, int tmpl);
  * have one value), and beyond that wherever the constraints tie few parameters together (domain_diagram.h); else an estimate from 100,000 draws. Cached. */
 #define DOMAIN_EXACT (1u << 21)
 uint64_t domain_count(struct domain *d, bool *exact);
+/* Counts; an error when memory ran out on the way, so that count and draws are not what the constraints leave. */
+int domain_counted(struct domain *d, struct err *e);
 uint64_t domain_count_of(struct domain *d, int tmpl); /* of one template, exact or not with the rest */
 /* Are they few enough to be listed: exact, and at most DOMAIN_LISTED? */
 #define DOMAIN_LISTED (1u << 21)

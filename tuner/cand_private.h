@@ -33,8 +33,8 @@ struct domain {
     const struct space *space;
     int n;
     struct domain_entry *entry;
-    uint64_t total; /* all products */
-    bool counted, exact;
+    uint64_t total;               /* all products */
+    bool counted, exact, starved; /* starved: memory ran out while it was counted */
     uint64_t count;
     int nexclusions;
     struct domain_exclusion *exclusions;

@@ -167,6 +167,7 @@ static int open_domain(struct setup *s, enum ceiling_kind k, struct ceiling *c, 
             (struct space_name){.name = (char *)(uintptr_t)kinds[k].templates[space->ntemplates],
                                 .at = {.file = "ceilings", .line = 1, .column = 1}};
     if (domain_open(&s->domain[k], space, s->paths.dirs, s->paths.n, s->job->target, e) != 0) return -1;
+    if (domain_counted(s->domain[k], e) != 0) return -1;
     if (domain_count(s->domain[k], &exact) > 0) return 0;
     for (int i = 0; i < domain_templates(s->domain[k]); i++) {
         const char *unfit = domain_unfit(s->domain[k], i);

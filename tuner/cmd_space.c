@@ -211,6 +211,7 @@ static int look(struct view *v, struct err *e)
         TRY(contestant_find(&p, &v->space.contestants[i], v->path, &paths, e));
         contestant_program_free(&p);
     }
+    TRY(domain_counted(v->d, e));
     v->valid = domain_count(v->d, &v->exact);
     v->nx = domain_exclusions(v->d, &v->x);
 out:

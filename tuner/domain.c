@@ -117,14 +117,15 @@ static bool advance(const struct domain_entry *t, uint16_t *at, int level)
 /* ---- counting ---- */
 
 /* The diagram ends early: what is behind it is drawn. */
-static uint64_t estimate(struct domain_entry *t)
+static bool estimate(struct domain_entry *t)
 {
+    struct domain_tally *drawn = calloc((size_t)tmpl_nsteps(t->b) + 1, sizeof *drawn);
     const uint64_t points = diagram_points(t->diagram);
     const double one = (double)points / SAMPLES; /* what a draw stands for */
-    struct domain_tally *drawn = calloc((size_t)tmpl_nsteps(t->b) + 1, sizeof *drawn);
     struct rng r;
     uint64_t hits = 0;
 
+    if (!drawn) return false;
     rng_init(&r, 1, "domain count"); /* the same estimate every time */
     for (int i = 0; i < SAMPLES && points > 0; i++) {
         uint16_t at[CAND_MAX_PARAMS];
@@ -132,15 +133,24 @@ static uint64_t estimate(struct domain_entry *t)
         diagram_pick(t, rng_below(&r, points), at);
         if (domain_place(t, at, t->n, &f, NULL))
             hits++;
-        else if (drawn)
+        else
             ++*(f.failed ? &drawn[f.step].failed : &drawn[f.step].is_false);
     }
-    for (int k = 0; k < tmpl_nsteps(t->b) && drawn; k++) {
+    for (int k = 0; k < tmpl_nsteps(t->b); k++) {
         t->tally[k].is_false += (uint64_t)((double)drawn[k].is_false * one + 0.5);
         t->tally[k].failed += (uint64_t)((double)drawn[k].failed * one + 0.5);
     }
     free(drawn);
-    return (uint64_t)((double)hits * one + 0.5);
+    t->count = (uint64_t)((double)hits * one + 0.5);
+    return true;
+}
+
+/* false: no memory. */
+static bool count_entry(struct domain_entry *t, uint64_t *edges)
+{
+    if (!(t->diagram = diagram_build(t, edges)) || !diagram_tally(t)) return false;
+    t->count = diagram_points(t->diagram);
+    return diagram_whole(t) || estimate(t);
 }
 
 uint64_t domain_count(struct domain *d, bool *exact)
@@ -152,9 +162,7 @@ uint64_t domain_count(struct domain *d, bool *exact)
         for (int i = 0; i < d->n; i++) {
             struct domain_entry *t = &d->entry[i];
             if (t->product == 0) continue;
-            t->diagram = diagram_build(t, &edges);
-            if (t->diagram) diagram_tally(t);
-            if (t->diagram) t->count = diagram_whole(t) ? diagram_points(t->diagram) : estimate(t);
+            d->starved = !count_entry(t, &edges) || d->starved;
             d->exact = d->exact && diagram_whole(t);
             d->count += t->count;
         }
@@ -162,6 +170,12 @@ uint64_t domain_count(struct domain *d, bool *exact)
     }
     if (exact) *exact = d->exact;
     return d->count;
+}
+
+int domain_counted(struct domain *d, struct err *e)
+{
+    domain_count(d, NULL);
+    return d->starved ? err_nomem(e) : 0;
 }
 
 bool domain_listable(struct domain *d)

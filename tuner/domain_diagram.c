@@ -198,16 +198,13 @@ struct diagram *diagram_build(struct domain_entry *t, uint64_t *edges)
         struct level *l = &g->level[g->depth];
         const uint64_t n = (uint64_t)t->nvalues[g->depth], cost = n > 1 ? l->n * n : l->n / SINGLE;
         if (cost > *edges) break;
-        if (!descend(t, l, g->depth, &from, &made)) {
-            made_free(&made);
-            free(l->to);
-            l->to = NULL;
-            break;
-        }
+        const bool descended = descend(t, l, g->depth, &from, &made);
         made_free(&from);
         from = made;
+        g->depth++;
+        if (!descended) goto fail;
         *edges -= cost;
-        g->level[++g->depth].n = made.n;
+        g->level[g->depth].n = made.n;
     }
     if (!count_up(t, g)) goto fail;
     made_free(&from);
@@ -302,7 +299,7 @@ bool diagram_next(const struct domain_entry *t, uint16_t *at)
 }
 
 /* From the first level down: the prefixes that lead to each node, and with them the points that a dead end excludes. */
-void diagram_tally(struct domain_entry *t)
+bool diagram_tally(struct domain_entry *t)
 {
     const struct diagram *g = t->diagram;
     const uint16_t nothing[CAND_MAX_PARAMS] = {0};
@@ -325,4 +322,5 @@ void diagram_tally(struct domain_entry *t)
         ways = next;
     }
     free(ways);
+    return ways != NULL;
 }

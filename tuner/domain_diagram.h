@@ -13,8 +13,8 @@
 
 #include "cand_private.h"
 
-/* Builds t->diagram. *edges: how many more may be looked at; it is reduced by them. A diagram that memory or edges do not suffice for ends
- * earlier; NULL only when there is memory for nothing. */
+/* Builds t->diagram. *edges: how many more may be looked at; it is reduced by them. A diagram that they do not suffice for ends
+ * earlier. NULL: no memory. */
 struct diagram *diagram_build(struct domain_entry *t, uint64_t *edges);
 void diagram_free(struct diagram *g);
 /* Does it end at the last level, so that its points are the valid ones? */
@@ -27,7 +27,7 @@ void diagram_pick(const struct domain_entry *t, uint64_t i, uint16_t *at);
 bool diagram_has(const struct domain_entry *t, const uint16_t *at);
 /* Moves to the first of them that is not before at; false when there is none. */
 bool diagram_next(const struct domain_entry *t, uint16_t *at);
-/* Adds to t->tally what its levels exclude. */
-void diagram_tally(struct domain_entry *t);
+/* Adds to t->tally what its levels exclude; false: no memory. */
+bool diagram_tally(struct domain_entry *t);
 
 #endif

@@ -109,6 +109,7 @@ static int find_valid(struct importance_work *w, struct err *e)
 {
     w->valid = malloc(sizeof *w->valid * IMPORTANCE_VALID);
     if (!w->valid) return err_nomem(e);
+    if (domain_counted(w->d, e) != 0) return -1;
     if (domain_listable(w->d)) return walk(w, e);
     draw(w);
     return 0;

@@ -184,8 +184,8 @@ int search_open(struct search **out, const char *strategy, struct domain *d, uin
     s->count = domain_count(d, &s->exact);
     for (int i = 0; i < domain_templates(d); i++)
         s->product += domain_product(d, i);
-    int rc = 0;
-    if (s->exact && s->count == 0)
+    int rc = domain_counted(d, e);
+    if (rc == 0 && s->exact && s->count == 0)
         rc = err_set(e, ERR_INPUT,
                      "the space has no valid point for this device: `fatune space` shows what excludes them");
     if (rc == 0) rc = choose(s, strategy, e);

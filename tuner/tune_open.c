@@ -99,6 +99,8 @@ static int usable_templates(struct tune *t, struct err *e)
     if (usable == 0)
         rc = err_set(e, ERR_DEVICE, "no template of space %s can run on %s:%s\n`fatune devices` lists other devices",
                      t->space.name, t->target.name, buf_text(&why));
+    else if (domain_counted(t->domain, e) != 0)
+        rc = -1;
     else if (domain_count(t->domain, &exact) == 0 && exact)
         rc = err_set(e, ERR_INPUT, "no point of space %s is valid on %s; `fatune space` shows what excludes them",
                      t->space.name, t->target.name);
