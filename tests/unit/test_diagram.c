@@ -14,6 +14,7 @@
 #include <gsl/gsl_cdf.h>
 
 #include "cand.h"
+#include "search.h"
 
 #define SPACES 300
 #define LEAST_P 1e-6 /* of a test that the seed decides once and for all */
@@ -56,6 +57,12 @@ static double seconds(void)
     struct timespec t;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static int by_rank(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
 }
 
 /* How well do these counts fit `expected` each? */
@@ -271,6 +278,33 @@ static void test_sparse_uniform(void **state)
     close_(&f);
 }
 
+/* A search with budget for all of them visits all of them, once. */
+static void test_sparse_search(void **state)
+{
+    struct fixture f;
+    struct search *s;
+    struct cand c;
+    struct err e = {0};
+    uint64_t ranks[715], rank = 0;
+    size_t n = 0;
+    (void)state;
+    open_(&f, "templates: [chain]\nconstraints: [S9 == 14]\n");
+    assert_int_equal(search_open(&s, "auto", f.d, 1, 800, &e), 0);
+    assert_string_equal(search_strategy_name(s), "exhaustive");
+    for (; search_ask(s, &c); search_tell(s, &c, true, 1)) {
+        assert_true(n < 715);
+        ranks[n++] = domain_rank(f.d, &c);
+    }
+    assert_int_equal(n, 715);
+    qsort(ranks, n, sizeof *ranks, by_rank);
+    for (size_t i = 0; i < n; i++) {
+        assert_true(domain_next(f.d, &rank, &c));
+        assert_int_equal(ranks[i], domain_rank(f.d, &c));
+    }
+    search_close(s);
+    close_(&f);
+}
+
 /* A dense large space: first and last parameter, and the sum, against their exact distributions. */
 static void test_dense_uniform(void **state)
 {
@@ -362,8 +396,12 @@ static void test_knot(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_spaces),  cmocka_unit_test(test_large_counts),
-                                       cmocka_unit_test(test_sparse_uniform), cmocka_unit_test(test_dense_uniform),
-                                       cmocka_unit_test(test_several),        cmocka_unit_test(test_knot)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_spaces),
+                                       cmocka_unit_test(test_large_counts),
+                                       cmocka_unit_test(test_sparse_uniform),
+                                       cmocka_unit_test(test_sparse_search),
+                                       cmocka_unit_test(test_dense_uniform),
+                                       cmocka_unit_test(test_several),
+                                       cmocka_unit_test(test_knot)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
