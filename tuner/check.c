@@ -12,9 +12,9 @@
  * What the reference makes of the plain inputs is kept while they stay the same. Who is WRONG by it is only blamed when the reference, run
  * anew, still agrees with f64.
  *
- * Then the repeats, which the device compares with run A where its driver can (`same`): A is written back to it, bands and all; a
- * repeat that differs is fetched and looked at, and in the end A is read back. Then at level FULL the stress inputs (check_inputs.c) and the laws (tolerances: check_judge.c). The
- * first set that fails ends the check. */
+ * Then the repeats, which the device compares with run A where its driver can (`same`): A is written back to it, bands and all; a repeat that
+ * differs is fetched and looked at, and in the end A is read back. Then at level FULL the stress inputs (check_inputs.c) and the laws
+ * (tolerances: check_judge.c). The first set that fails ends the check. */
 #include "check.h"
 
 #include <math.h>
