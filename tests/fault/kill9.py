@@ -110,7 +110,9 @@ class Runs:
             shutil.copyfile(self.a.begin, path)
 
     def doctor(self, path):
-        """What the program itself says of the store that was left."""
+        """What the program itself says of the store that was left, if any: some are killed before they have made one."""
+        if not os.path.exists(path):
+            return
         out = subprocess.run([self.a.program, 'doctor', '--store', path, '--json'], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                              env=self.env, timeout=60, check=False).stdout
         said = [r['text'] for r in json.loads(out)['rows'] if r['what'] == 'store']
