@@ -16,10 +16,10 @@
 # must all come out the same, and five each of two pairs of kernels 1 to 3% apart, which must be told apart the same way five times. All are
 # in the store that comes back; decisions.jsonl has what each comparison said, noise.txt the device's noise. Records go to
 # results/gpu_check_decisions.
-#   tools/gpu_check.sh --rate [SPACE...]
+#   tools/gpu_check.sh --rate [SPACE[=NAME]...]
 # instead asks how fast a search is: every point of s512 with an empty cache, then twice in a new store beside that cache, in three minutes; or every
-# point of the spaces named, once. What each run printed is in rate_NAME.txt, what it tried in rate_NAME_t4.json.gz; records go to
-# results/gpu_check_rate.
+# point of the spaces named; who comes again under another NAME finds the cache warm. What each run printed is in rate_NAME.txt, what it tried in
+# rate_NAME_t4.json.gz; records go to results/gpu_check_rate.
 # Ends with 1 when a step failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -64,7 +64,7 @@ case ${1:-} in
     done
     ;;
 *)
-    echo "tools/gpu_check.sh: unknown option $1; usage: tools/gpu_check.sh [--contestants [SPACE...] | --faults | --instruments | --decisions | --rate [SPACE...]]" >&2
+    echo "tools/gpu_check.sh: unknown option $1; usage: tools/gpu_check.sh [--contestants [SPACE...] | --faults | --instruments | --decisions | --rate [SPACE[=NAME]...]]" >&2
     exit 2
     ;;
 esac

@@ -11,7 +11,7 @@
 #define SAMPLES 100000
 /* Edges of all diagrams of a domain: a second's work at most, and some 150 MB. Any product of DOMAIN_EXACT points has at most twice as many, and some
  * for parameters of one value. */
-#define EDGES (3u << 21)
+#define EDGES (3u * DOMAIN_EXACT)
 
 int domain_templates(const struct domain *d)
 {

@@ -92,7 +92,9 @@ static int walk(struct importance_work *w, struct err *e)
 /* Where there are too many to walk: by chance, uniformly. */
 static void draw(struct importance_work *w)
 {
-    for (int i = 0; i < DRAWS && w->nvalid < IMPORTANCE_VALID; i++) {
+    const double most = DRAWS * domain_acceptance(w->d); /* where draws are rejected, those count too */
+
+    for (int i = 0; i < most && w->nvalid < IMPORTANCE_VALID; i++) {
         const struct importance_tried *t;
         uint64_t rank;
         struct cand c;
@@ -174,8 +176,7 @@ int importance_work_open(struct importance_work *w, const struct importance_poin
     const struct cand first = {.tmpl = w->out->tmpl};
     int rc = 0;
 
-    w->product = domain_product(w->d, w->out->tmpl);
-    if (w->product == 0) return 0; /* it has no points here */
+    if (domain_product(w->d, w->out->tmpl) == 0) return 0; /* it has no points here */
     w->start = domain_rank(w->d, &first);
     for (int k = 0; k < domain_template(w->d, w->out->tmpl)->nparams; k++)
         if (domain_nvalues(w->d, w->out->tmpl, k) > 1) w->live[w->nlive++] = k;

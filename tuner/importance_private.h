@@ -31,7 +31,7 @@ struct importance_work {
     struct importance *out;
     struct domain *d;
     struct rng rng;
-    uint64_t start, product;          /* ranks of the template */
+    uint64_t start;                   /* the template's first rank */
     int nlive, live[CAND_MAX_PARAMS]; /* parameters that vary */
     struct importance_tried *tried;   /* by rank, each once */
     size_t ntried;
