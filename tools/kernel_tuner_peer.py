@@ -7,8 +7,8 @@ FILE: as `fatune replay` reads them, one template each. Kernel Tuner (pip instal
 cache file, with its strategies' default options and fatune's budget for the space; evaluations are counted as first visits of a point.
 Its searches are scored here, by the formulas of docs/SEARCH.md, and fatune's (--own: which, random always) by `fatune replay`; a random search of each side shows that both
 count alike. Kernel Tuner names a strategy's module: random_sample, simulated_annealing, genetic_algorithm, ...
-The exit code is 1 when the two random searches differ in P by more than three standard errors of that difference (by resampling Kernel Tuner's
-searches), and 2 when Kernel Tuner is missing."""
+The exit code is 1 when Kernel Tuner's random searches differ in P from twenty times as many of fatune's by more than three standard errors (by
+resampling them), and 2 when Kernel Tuner is missing."""
 import argparse
 import concurrent.futures
 import contextlib
@@ -121,6 +121,10 @@ def main():
     parser.add_argument('--jobs', type=int)
     parser.add_argument('files', nargs='+')
     a = parser.parse_args()
+    def replay(file, strategies, repeats):
+        said = subprocess.run([a.fatune, 'replay', file, '--strategy', strategies, '--repeats', str(repeats), '--json'], check=True, capture_output=True, text=True)
+        return json.loads(said.stdout)['spaces'][0]
+
     own = a.own if a.own == 'all' or 'random' in a.own.split(',') else a.own + ',random'
     try:
         import importlib.metadata
@@ -132,8 +136,8 @@ def main():
     differ = False
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ProcessPoolExecutor(a.jobs) as pool:
         for file in a.files:
-            said = subprocess.run([a.fatune, 'replay', file, '--strategy', own, '--repeats', str(a.repeats), '--json'], check=True, capture_output=True, text=True)
-            ours = json.loads(said.stdout)['spaces'][0]
+            ours = replay(file, own, a.repeats)
+            chance = replay(file, 'random', 20 * a.repeats)['scores'][0]['p']
             names, rows = read(file)
             cache = pathlib.Path(folder) / 'cache.json'
             values, keys = write_cache(cache, names, rows)
@@ -148,8 +152,9 @@ def main():
                 p, within = score(us, ours['budget'], searches)
                 print(f'  Kernel Tuner  {strategy:24} {p:6.2f} / {within:4.0%}', flush=True)
                 if strategy == 'random_sample':
-                    noise = 3 * math.sqrt(2) * standard_error(us, ours['budget'], searches)
-                    differ = differ or abs(p - by_name['random']['p']) > noise
+                    noise = standard_error(us, ours['budget'], searches)
+                    print(f'  (standard error {noise:.2f}; {20 * a.repeats} random searches of fatune: {chance:.2f})', flush=True)
+                    differ = differ or abs(p - chance) > 3 * noise
     if differ:
         print('the two random searches differ: they do not count alike', file=sys.stderr)
     return int(differ)
